@@ -1,0 +1,86 @@
+"""Where a simulated kernel can be watched: points, events, and the table that joins them.
+
+The machine fires an `Event` at a `Point` whenever modelled (or recorded, or ptraced) activity
+passes it; whoever attached there is called, in the order of attachment, with the event. The
+machine knows nothing of BPF: a callback's answer is only handed back to whoever fired (an
+overridden return value, a packet's verdict).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from minibcc.records import Record
+
+if TYPE_CHECKING:
+    from minibcc.machine.tasks import Task
+
+
+class Point(Record):
+    """A place to watch.
+
+    `kind` is "kprobe", "kretprobe", "tracepoint", "raw_tracepoint", "fentry", "fexit", "lsm",
+    "uprobe", "uretprobe", "perf", "xdp", "tc", "socket". `name` is a kernel function, a
+    ``category:event``, an executable's path, a device; `offset` bytes into a function.
+    """
+
+    kind: str
+    name: str
+    offset: int = 0
+
+
+class Event(Record):
+    """Something passed a point.
+
+    `time` is ns since boot; `registers` (probes) maps x86-64 names ("di", "si", "dx", "r10",
+    "ax", "ip", "sp", "bp", ...) to unsigned 64-bit values; `fields` (tracepoints) names to values;
+    `arguments` (raw tracepoints, fentry) raw 64-bit values; `data` a packet. `origin` is
+    "modelled", "recorded" or "ptraced".
+    """
+
+    point: Point
+    time: int
+    cpu: int
+    task: Task
+    registers: dict[str, int] = {}  # noqa: RUF012  # never mutated
+    fields: dict[str, Any] = {}  # noqa: RUF012
+    arguments: tuple[int, ...] = ()
+    kernel_stack: tuple[int, ...] = ()
+    user_stack: tuple[int, ...] = ()
+    data: bytes = b""
+    origin: str = "modelled"
+
+
+Callback: TypeAlias = Callable[[Event], int | None]
+
+
+class Hooks:
+    """Who watches what."""
+
+    def __init__(self) -> None:
+        self._watchers: dict[Point, list[Callback]] = {}
+
+    def attach(self, point: Point, callback: Callback) -> Callable[[], None]:
+        """Calls `callback` at each event of `point` until the returned function is called."""
+        self._watchers.setdefault(point, []).append(callback)
+
+        def detach() -> None:
+            watchers = self._watchers.get(point, [])
+            if callback in watchers:
+                watchers.remove(callback)
+            if not watchers:
+                self._watchers.pop(point, None)
+
+        return detach
+
+    def watched(self, point: Point) -> bool:
+        """Whether anybody is there: firing costs nothing where nobody watches."""
+        return point in self._watchers
+
+    def fire(self, event: Event) -> list[int | None]:
+        """Calls whoever watches the event's point; their answers."""
+        return [callback(event) for callback in tuple(self._watchers.get(event.point, ()))]
+
+    def points(self) -> Iterator[Point]:
+        return iter(tuple(self._watchers))
