@@ -1,0 +1,83 @@
+"""Kernel structures in simulated memory, laid out by the kernel's BTF.
+
+`fill` writes values at named members, wherever this kernel's layout puts them, so that another
+kernel version is another BTF and no other code. `task_struct` says what a program finds behind
+bpf_get_current_task().
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minibcc.btf.types import Array, Member, Struct, find_member, size_of, strip
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from minibcc.machine.tasks import Task
+
+
+def fill(struct: Struct, values: Mapping[str, int | bytes]) -> bytearray:
+    """The bytes of `struct` with `values` at their members, zero elsewhere.
+
+    A name is a path (``se.sum_exec_runtime``). A member that this kernel lacks is left out: its
+    layout decides what a program can find. Raises OverflowError for a number that does not fit.
+    """
+    content = bytearray(struct.size)
+    for path, value in values.items():
+        place = locate(struct, path)
+        if place is None:
+            continue
+        member, offset = place
+        size = size_of(member.type)
+        start = offset // 8
+        if isinstance(value, bytes):
+            content[start : start + min(size, len(value))] = value[:size]
+        elif member.bits:
+            word = int.from_bytes(content[start : start + 8], "little")
+            word |= (value & ((1 << member.bits) - 1)) << offset % 8
+            content[start : start + 8] = word.to_bytes(8, "little")
+        else:
+            mask = (1 << size * 8) - 1
+            content[start : start + size] = (value & mask).to_bytes(size, "little")
+    return content
+
+
+def locate(struct: Struct, path: str) -> tuple[Member, int] | None:
+    """The member at a dotted path and its offset in bits from the start of `struct`."""
+    offset = 0
+    member = None
+    current: object = struct
+    for name in path.split("."):
+        while isinstance(current, Array):
+            current = strip(current.of)
+        if not isinstance(current, Struct):
+            return None
+        found = find_member(current, name)
+        if found is None:
+            return None
+        member, inside = found
+        offset += inside
+        current = strip(member.type)
+    return (member, offset) if member is not None else None
+
+
+def task_values(task: Task) -> dict[str, int | bytes]:
+    """What a ``struct task_struct`` says of a task."""
+    parent = task.parent.address if task.parent else task.address
+    return {
+        "pid": task.pid,
+        "tgid": task.tgid,
+        "comm": task.comm.encode(),
+        "real_parent": parent,
+        "parent": parent,
+        "group_leader": task.address,
+        "start_time": task.start_time,
+        "start_boottime": task.start_time,
+        "exit_code": task.exit_code << 8,
+        "stack": task.stack - 0x4000,
+        "prio": 120,
+        "static_prio": 120,
+        "normal_prio": 120,
+        "thread_info.cpu": task.cpu,
+    }
