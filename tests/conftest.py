@@ -8,7 +8,7 @@ import gc
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -67,6 +67,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for tool in mark.args:
             if shutil.which(tool) is None:
                 pytest.skip(f"needs {tool}")
+
+
+CANNOT_BE_INSTALLED = ("bpf(2) is not allowed", "needs Linux on x86-64")
+"""Reasons to skip that no installation cures."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where MINIBCC_FORBID_SKIPS is set, a skip is a failure unless nothing could cure it."""
+    report = yield
+    if report.skipped and os.environ.get("MINIBCC_FORBID_SKIPS") and call.excinfo is not None:
+        reason = str(call.excinfo.value)
+        if not any(cause in reason for cause in CANNOT_BE_INSTALLED):
+            report.outcome = "failed"
+            report.longrepr = f"skipped where no test may: {reason}"
+    return report
 
 
 # --- nothing stays open ----------------------------------------------------------------------

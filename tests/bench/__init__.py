@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m tests.bench NAME`` prints tables that a reader can repeat."""

@@ -1,0 +1,75 @@
+"""Runs a campaign by name, in child processes; exit status 1 if anything failed."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+
+import tests.soak
+
+CHUNK = 500
+"""Cases a child."""
+
+
+def campaigns() -> list[str]:
+    return sorted(
+        module.name
+        for module in pkgutil.iter_modules(tests.soak.__path__)
+        if not module.name.startswith("_")
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak")
+    parser.add_argument("name", choices=campaigns())
+    parser.add_argument("--count", type=int, default=10_000, help="cases in all")
+    parser.add_argument("--seed", type=int, default=0, help="the first child's seed")
+    parser.add_argument("--jobs", type=int, default=2, help="children at a time")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        module = importlib.import_module(f"tests.soak.{options.name}")
+        print(json.dumps(module.run(options.count, options.seed)))
+        return 0
+    return parent(options)
+
+
+def parent(options: argparse.Namespace) -> int:
+    """Adds up what the children report; a child that died is a failure with its seed."""
+    waiting = [
+        (min(CHUNK, options.count - first), options.seed + first // CHUNK)
+        for first in range(0, options.count, CHUNK)
+    ]
+    running: list[tuple[int, int, subprocess.Popen[str]]] = []
+    totals: dict[str, int] = {}
+    failures: list[str] = []
+    while waiting or running:
+        while waiting and len(running) < options.jobs:
+            count, seed = waiting.pop(0)
+            command = [sys.executable, "-m", "tests.soak", options.name, "--child"]
+            command += ["--count", str(count), "--seed", str(seed)]
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            running.append((count, seed, child))
+        count, seed, child = running.pop(0)
+        output, _ = child.communicate()
+        if child.returncode:
+            failures.append(f"seed {seed}: the child ended with status {child.returncode}")
+            continue
+        report = json.loads(output.splitlines()[-1])
+        failures += [f"seed {seed}: {what}" for what in report.pop("failures", [])]
+        for key, value in report.items():
+            totals[key] = totals.get(key, 0) + value
+        print(f"seed {seed}: {count} cases, {len(failures)} failures so far", file=sys.stderr)
+    print(f"{options.name}: {options.count} cases from seed {options.seed}")
+    for key, value in totals.items():
+        print(f"  {key}: {value}")
+    for failure in failures:
+        print(f"  FAILED {failure}")
+    return 1 if failures else 0
+
+
+sys.exit(main())
