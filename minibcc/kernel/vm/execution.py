@@ -8,7 +8,20 @@ All values are unsigned 64-bit Python integers. Helpers are plain functions
 
     def map_lookup_elem(run: Run, r1: int, r2: int, r3: int, r4: int, r5: int) -> int
 
-that take unsigned values and may return negative ones (errnos); engines mask the result.
+that take unsigned values and may return negative ones (errnos); engines mask the result. An
+exception in a helper ends the run, in either engine, and comes out of `Engine.run` unchanged.
+
+A helper that loops calls a function of the program by ``run.call(function, r1, r2, ...)``, where
+`function` is the value that the program passed it (a `FUNC` load's).
+
+What a program does not see of the instruction set, but an image holds, as in Linux after
+verification: loads of kernel memory through BTF pointers have mode `PROBE_MEM` (`PROBE_MEMSX` if
+sign extended), and read 0 where there is nothing to read.
+
+Frames: a run gets a chain of `MAX_CALL_FRAMES` frames from the arena, `FRAME_PITCH` apart, of which
+the upper `STACK_SIZE` bytes are the frame and the lower ones a gap that is nobody's; R10 is the
+frame's end. All registers but the arguments and R10 are 0 at the start of a function; R1 to R5
+survive a call as they were (no verified program can tell).
 """
 
 from __future__ import annotations
@@ -22,6 +35,17 @@ if TYPE_CHECKING:
     from minibcc.isa.instruction import Instruction
     from minibcc.kernel.vm.memory import Memory
 
+PROBE_MEM = 0x20
+"""Mode of a load that may fault and then reads 0 (include/linux/filter.h, BPF_PROBE_MEM)."""
+PROBE_MEMSX = 0x40
+FRAME_PITCH = 1024
+TAIL_CALL = 12
+"""The helper that engines do themselves."""
+MAX_LOOPS = 1 << 23
+"""How often a function's frame may pass its may_gotos (include/linux/bpf.h, BPF_MAX_LOOPS)."""
+CODE = 0xFFFF_FFFF_C000_0000
+"""Where functions of a program seem to lie: a `FUNC` load gives CODE + 8 * slot."""
+
 HelperFunction: TypeAlias = Callable[["Run", int, int, int, int, int], int]
 
 
@@ -30,8 +54,10 @@ class Image(Record, frozen=False):
 
     `instructions` are its slots, with descriptors replaced by addresses; `starts` are the slots at
     which functions begin (0 first); `stacks` the bytes of stack of each, beside it. `helpers` are
-    the functions it may call, by number. `program` is the kernel's own object, for helpers.
-    `native` is the JIT's, once compiled.
+    the functions it may call, by number, and `kfuncs` the kernel's, by BTF id; number 12, the tail
+    call, is the engine's own. `program` is the kernel's own object, for helpers. `steps` is the
+    interpreter's and `native` the JIT's, once they have prepared the image; `runs` counts for the
+    engine that chooses between them.
     """
 
     name: str
@@ -41,6 +67,9 @@ class Image(Record, frozen=False):
     stacks: tuple[int, ...] = (512,)
     program: Any = None
     native: Any = None
+    kfuncs: dict[int, HelperFunction] = {}  # noqa: RUF012  # never mutated
+    steps: Any = None
+    runs: int = 0
 
 
 class Run(Record, frozen=False):
@@ -49,8 +78,13 @@ class Run(Record, frozen=False):
     `memory` is the arena; `kernel` the kernel that runs it (helpers alone look into it); `task`
     and `cpu` where it runs; `event` what fired it (a `machine.hooks.Event`), None for a test run.
     `context` is the address of its context. `tail_call` asks the kernel for the program that
-    ``bpf_tail_call(ctx, map, index)`` goes on with: None lets the call fail. `references` are
-    the records reserved and not yet submitted.
+    ``bpf_tail_call(ctx, map, index)`` goes on with: None lets the call fail; `image` is the program
+    that runs at the moment. `references` are the records reserved and not yet submitted.
+
+    `probe` reads kernel memory for `PROBE_MEM`: address and size to an unsigned value, 0 where
+    there is nothing. `packet` serves the legacy packet loads: signed offset (negative ones are
+    SKF_AD_OFF and its like) and size to the number in host order, None to end the program with
+    R0 = 0. `call` is the engine's: it calls back into the program.
     """
 
     memory: Memory
@@ -62,6 +96,9 @@ class Run(Record, frozen=False):
     image: Image | None = None
     tail_call: Callable[[int, int, int], Image | None] | None = None
     references: Any = None
+    probe: Callable[[int, int], int] | None = None
+    packet: Callable[[int, int], int | None] | None = None
+    call: Callable[..., int] | None = None
 
 
 class Engine(Protocol):
@@ -70,6 +107,26 @@ class Engine(Protocol):
     def run(self, image: Image, run: Run, arguments: tuple[int, ...] = ()) -> int:
         """R0 at the end, unsigned 64 bits. `arguments` go to R1 and on (usually the context).
         Raises `Fault` where the program does what the verifier should have refused."""
+        ...
+
+
+class Observer(Protocol):
+    """Watches an interpreted run, instruction by instruction."""
+
+    def before(self, image: Image, slot: int, registers: list[int]) -> None:
+        """The instruction at `slot` comes next. `registers` are the eleven, not to be changed."""
+        ...
+
+    def after(self, image: Image, slot: int, registers: list[int]) -> None:
+        """It is done; a call of a function is done as soon as the function is entered."""
+        ...
+
+    def wrote(self, address: int, size: int, value: int) -> None:
+        """It wrote memory."""
+        ...
+
+    def called(self, number: int, arguments: tuple[int, ...], result: int) -> None:
+        """It called helper `number` (a kernel function: minus its BTF id)."""
         ...
 
 
