@@ -18,10 +18,10 @@ What a program does not see of the instruction set, but an image holds, as in Li
 verification: loads of kernel memory through BTF pointers have mode `PROBE_MEM` (`PROBE_MEMSX` if
 sign extended), and read 0 where there is nothing to read.
 
-Frames: a run gets a chain of `MAX_CALL_FRAMES` frames from the arena, `FRAME_PITCH` apart, of which
-the upper `STACK_SIZE` bytes are the frame and the lower ones a gap that is nobody's; R10 is the
-frame's end. All registers but the arguments and R10 are 0 at the start of a function; R1 to R5
-survive a call as they were (no verified program can tell).
+Frames: a run gets a chain of `FRAMES` frames from the arena, `FRAME_PITCH` apart, of which the upper
+`STACK_SIZE` bytes are the frame and the lower ones a gap that is nobody's; R10 is the frame's end.
+All registers but the arguments and R10 are 0 at the start of a function; R1 to R5 survive a call as
+they were (no verified program can tell).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from minibcc.abi.bpf import MAX_CALL_FRAMES, MAX_TAIL_CALLS
 from minibcc.records import Record
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ PROBE_MEM = 0x20
 """Mode of a load that may fault and then reads 0 (include/linux/filter.h, BPF_PROBE_MEM)."""
 PROBE_MEMSX = 0x40
 FRAME_PITCH = 1024
+FRAMES = MAX_CALL_FRAMES * (MAX_TAIL_CALLS + 1)
+"""Functions that can be under way at once: every tail call may be made by a called function."""
 TAIL_CALL = 12
 """The helper that engines do themselves."""
 MAX_LOOPS = 1 << 23

@@ -20,8 +20,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple, Protocol
 
-from minibcc.abi.bpf import MAX_CALL_FRAMES, STACK_SIZE
-from minibcc.kernel.vm.execution import FRAME_PITCH, Fault
+from minibcc.abi.bpf import STACK_SIZE
+from minibcc.kernel.vm.execution import FRAME_PITCH, FRAMES, Fault
 from minibcc.kernel.vm.reservation import SLOT, Reservation
 
 
@@ -224,7 +224,7 @@ class Arena:
         if self._depth > len(self._chains):
             self._chains.append(
                 self.allocate(
-                    FRAME_PITCH * MAX_CALL_FRAMES,
+                    FRAME_PITCH * FRAMES,
                     stride=FRAME_PITCH,
                     window=(FRAME_PITCH - STACK_SIZE, STACK_SIZE),
                 )
