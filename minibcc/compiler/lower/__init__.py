@@ -1,0 +1,1 @@
+"""The typed tree to LLVM assembly: `lower(unit, cpu)`."""

@@ -1,0 +1,57 @@
+"""LLVM assembly to BPF machine code, by LLVM's own optimiser and BPF back end.
+
+LLVM is loaded here and nowhere else in the compiler; its target machine and pass builder are made
+once a process and cpu. Its BPF back end *ends the process* for what it cannot do, so lowering
+refuses all such forms that it knows. The stack is checked here, on the emitted code, which alone
+knows how objects came to share it: LLVM's own limit is raised out of the way first.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+CPUS = ("v1", "v2", "v3", "v4")
+_STACK = 32_000
+"""What LLVM may use of the stack without ending the process (offsets are 16 bits)."""
+
+
+@lru_cache(maxsize=1)
+def _llvm() -> Any:
+    import llvmlite.binding as llvm
+
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    llvm.set_option("minibcc", f"-bpf-stack-size={_STACK}")
+    return llvm
+
+
+@lru_cache(maxsize=len(CPUS))
+def _tools(cpu: str) -> tuple[Any, Any]:
+    """The target machine and the pass builder (level 2) for a cpu."""
+    llvm = _llvm()
+    machine = llvm.Target.from_triple("bpfel").create_target_machine(cpu=cpu, opt=2)
+    return machine, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(2))
+
+
+def optimize(text: str, cpu: str) -> Any:
+    """The module after LLVM's O2 pipeline. Raises RuntimeError for malformed assembly."""
+    _, builder = _tools(cpu)
+    module = _llvm().parse_assembly(text)
+    module.verify()
+    builder.getModulePassManager().run(module, builder)
+    return module
+
+
+def emit(text: str, cpu: str) -> bytes:
+    """The ELF object of a module."""
+    module = optimize(text, cpu)
+    code: bytes = _tools(cpu)[0].emit_object(module)
+    return code
+
+
+def assembly(text: str, cpu: str) -> str:
+    """The module as BPF assembly, for reading."""
+    module = optimize(text, cpu)
+    code: str = _tools(cpu)[0].emit_assembly(module)
+    return code

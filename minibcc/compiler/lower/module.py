@@ -1,0 +1,209 @@
+"""A translation unit as one LLVM module: what is reached from its programs, nothing else.
+
+Functions are lowered when something calls them, so the inline functions of headers cost nothing
+until they are used. Each function gets a section of its own; `link` puts the ones that a program
+calls behind it. Whatever LLVM's BPF back end would end the process for is refused here, with its
+place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minibcc.compiler.lower.constants import Constants
+from minibcc.compiler.lower.debuginfo import DebugInfo
+from minibcc.compiler.lower.functions import FunctionLowering
+from minibcc.compiler.lower.types import Unsupported
+from minibcc.diagnostics import error
+from minibcc.errors import CompileError
+from minibcc.records import Record
+
+if TYPE_CHECKING:
+    from minibcc.btf.types import Func
+    from minibcc.compiler.tree import Call, Function, Map, Unit
+    from minibcc.diagnostics import Diagnostic, Sources, Span
+
+SECTION = ".bpf.fn."
+"""What the section of a function is called, before its name."""
+MAX_ARGUMENTS = 5
+_MAX_STORES = 128
+"""What LLVM unrolls a copy into, at most (BPFISelLowering's MaxStoresPerMemcpy)."""
+
+_HEAD = """\
+target datalayout = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
+target triple = "bpfel"
+"""
+
+
+class Lowered(Record):
+    """LLVM assembly; `functions` are the ones that it defines, by name; `objects` what each, with
+    all that it calls, keeps on the stack by name, in bytes (before any sharing)."""
+
+    text: str
+    functions: dict[str, Function]
+    objects: dict[str, dict[str, int]]
+
+
+class Module:
+    """What the functions of a unit share while they are lowered."""
+
+    def __init__(self, unit: Unit, cpu: str) -> None:
+        self.unit = unit
+        self.signed_division = cpu == "v4"
+        self.fetching_atomics = cpu in ("v3", "v4")
+        self.debug = DebugInfo()
+        self.constants = Constants(self)
+        self.diagnostics: list[Diagnostic] = []
+        self.loops = False
+        self._maps: set[str] = set()
+        self._declared: set[str] = set()
+        self._functions: dict[str, Function] = {}
+        self._waiting: list[Function] = []
+        self._calls: dict[Function, set[Function]] = {}
+        self._current: Function | None = None
+        self._wide: list[tuple[Function, Span, int]] = []
+        self._objects: dict[str, dict[str, int]] = {}
+
+    def declare(self, line: str) -> None:
+        self._declared.add(line)
+
+    def map(self, map: Map) -> str:
+        """The symbol that stands for a map until it has a descriptor."""
+        self._maps.add(map.name)
+        return f"@{map.name}"
+
+    def function(self, function: Function) -> str:
+        """The symbol of a function, which will be defined."""
+        if self._current is not None:
+            self._calls.setdefault(self._current, set()).add(function)
+        if function.name not in self._functions:
+            if function.body is None:
+                raise Unsupported(
+                    "type/undefined-function",
+                    f"{function.name} is called, but has no body and is no helper of the kernel",
+                )
+            self._functions[function.name] = function
+            self._waiting.append(function)
+        return f"@{function.name}"
+
+    def kernel_function(self, func: Func) -> str:
+        raise Unsupported(
+            "type/kernel-function",
+            f"a call of the kernel's function {func.name}: only helpers can be called yet",
+        )
+
+    def section_of(self, function: Function) -> str:
+        return SECTION + function.name
+
+    def copies_inline(self, size: int, align: int) -> bool:
+        """Whether LLVM can copy or fill this much without a function that BPF does not have."""
+        return size <= _MAX_STORES * min(align, 8)
+
+    def check_arguments(self, call: Call, count: int) -> None:
+        """Over five arguments only work where the function is inlined."""
+        from minibcc.compiler.tree import Function
+
+        if count <= MAX_ARGUMENTS:
+            return
+        if isinstance(call.callee, Function):
+            self._wide.append((call.callee, call.span, count))
+        else:
+            raise _too_many(count, call.span)
+
+    def check_parameters(self, function: Function, count: int) -> None:
+        if count > MAX_ARGUMENTS:
+            self._wide.append((function, function.span, count))
+
+    def lower(self) -> Lowered:
+        """Everything that the unit's programs reach, as LLVM assembly."""
+        for function in self.unit.functions:
+            if function.body is not None and (function.linkage == "global" or function.probe):
+                self.function(function)
+        bodies = []
+        position = 0
+        while position < len(self._waiting):
+            function = self._waiting[position]
+            position += 1
+            self._current = function
+            bodies.append((function, self._body(function)))
+        self._refuse_wide()
+        attributes = 'nounwind "no-jump-tables"="true"'
+        if self.loops:
+            attributes += ' "no-builtins"'
+        parts = [
+            _HEAD,
+            *self.constants.lines,
+            *(f"@{name} = external dso_local global i8" for name in sorted(self._maps)),
+            *(body.replace("#attributes", self._attributes(f), 1) for f, body in bodies),
+            *sorted(self._declared),
+            f"attributes #0 = {{ {attributes} }}",
+            self.debug.text(),
+        ]
+        objects = {name: self._all_objects(f) for name, f in self._functions.items()}
+        return Lowered("\n".join(parts), self._functions, objects)
+
+    def _all_objects(self, function: Function) -> dict[str, int]:
+        objects: dict[str, int] = {}
+        for callee in self._reached(function):
+            for name, size in self._objects.get(callee.name, {}).items():
+                objects[name] = max(size, objects.get(name, 0))
+        return objects | self._objects.get(function.name, {})
+
+    def _body(self, function: Function) -> str:
+        lowering = FunctionLowering(self, function)
+        try:
+            text = lowering.lower("#attributes")
+        except Unsupported as problem:
+            help = (problem.help,) if problem.help else ()
+            span = problem.span or lowering.span
+            self.diagnostics.append(error(problem.code, problem.message, span, help=help))
+            return ""
+        self._objects[function.name] = lowering.objects()
+        return text
+
+    def _attributes(self, function: Function) -> str:
+        if function.linkage == "static" and self.is_inlined(function):
+            return "alwaysinline #0"
+        return "noinline #0" if function.inline == "never" else "#0"
+
+    def is_inlined(self, function: Function) -> bool:
+        """Whether each call of a function disappears: BCC inlines what is static."""
+        if function.linkage != "static" or function.probe is not None:
+            return False
+        return function.inline != "never" and function not in self._reached(function)
+
+    def _reached(self, start: Function) -> set[Function]:
+        """What a function calls, and what that calls; itself only if it is recursive."""
+        seen: set[Function] = set()
+        stack = [start]
+        while stack:
+            new = self._calls.get(stack.pop(), set()) - seen
+            seen |= new
+            stack += new
+        return seen
+
+    def _refuse_wide(self) -> None:
+        for function, span, count in self._wide:
+            if not self.is_inlined(function):
+                problem = _too_many(count, span)
+                self.diagnostics.append(
+                    error(problem.code, problem.message, span, help=(problem.help,))
+                )
+
+
+def _too_many(count: int, span: Span) -> Unsupported:
+    return Unsupported(
+        "type/too-many-arguments",
+        f"{count} arguments: BPF passes at most {MAX_ARGUMENTS}, in registers",
+        "pass a pointer to a struct, or make the function static inline",
+        span,
+    )
+
+
+def lower(unit: Unit, cpu: str, sources: Sources) -> Lowered:
+    """The unit as LLVM assembly. Raises CompileError where BPF cannot do what the C says."""
+    module = Module(unit, cpu)
+    lowered = module.lower()
+    if module.diagnostics:
+        raise CompileError(module.diagnostics, sources)
+    return lowered
