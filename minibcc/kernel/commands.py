@@ -1,0 +1,239 @@
+"""The commands of bpf(2): which function answers which request.
+
+Each function gets the kernel and the request, and answers what the request's type says or raises
+`OSError`. Mirrors the functions behind ``__sys_bpf`` of kernel/bpf/syscall.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import EBUSY, EEXIST, EINVAL, ENOENT, EPERM
+from typing import Any
+
+from minibcc.abi import requests
+from minibcc.abi.requests import (
+    Batch,
+    BtfInfo,
+    LinkInfo,
+    MapInfo,
+    ProgInfo,
+    Request,
+)
+from minibcc.kernel import attach, programs, testrun
+from minibcc.kernel.descriptors import ObjectDescription
+from minibcc.kernel.errnos import failure
+from minibcc.kernel.kernel import Kernel
+from minibcc.kernel.maps import registry
+from minibcc.kernel.maps.base import Map
+from minibcc.kernel.objects import BtfObject, Link, Program
+
+# --- maps -------------------------------------------------------------------------------------
+
+
+def _map_create(kernel: Kernel, request: requests.MapCreate) -> int:
+    map = registry.create(kernel, request)
+    fd = kernel.descriptor_for(map, request.map_flags)
+    map.put()
+    return fd
+
+
+def _opened(kernel: Kernel, fd: int, *, read: bool = False, write: bool = False) -> Map:
+    """The map behind a descriptor that may be used so; EPERM where it may not."""
+    map = kernel.map_of(fd)
+    description = kernel.descriptors.description(fd, ObjectDescription)
+    if read and not description.readable:
+        raise failure(EPERM)
+    if write and (not description.writable or map.frozen):
+        raise failure(EPERM)
+    return map
+
+
+def _key(map: Map, key: bytes) -> bytes:
+    if len(key) != map.key_size:
+        raise failure(EINVAL)
+    return key
+
+
+def _value(map: Map, value: bytes) -> bytes:
+    if len(value) != map.user_value_size:
+        raise failure(EINVAL)
+    return value
+
+
+def _map_lookup(kernel: Kernel, request: requests.MapLookup) -> bytes:
+    if request.flags & ~4:
+        raise failure(EINVAL)
+    map = _opened(kernel, request.fd, read=True)
+    if request.flags & 4:
+        raise failure(EINVAL)
+    return map.read(map.lookup_key(request.key), request.flags)
+
+
+def _map_update(kernel: Kernel, request: requests.MapUpdate) -> None:
+    map = _opened(kernel, request.fd, write=True)
+    if request.flags & 4:
+        raise failure(EINVAL)
+    map.write(_key(map, request.key), _value(map, request.value), request.flags)
+
+
+def _map_delete(kernel: Kernel, request: requests.MapDelete) -> None:
+    map = _opened(kernel, request.fd, write=True)
+    map.remove(_key(map, request.key))
+
+
+def _map_next_key(kernel: Kernel, request: requests.MapNextKey) -> bytes:
+    map = _opened(kernel, request.fd, read=True)
+    return map.next_key(None if request.key is None else _key(map, request.key))
+
+
+def _map_take(kernel: Kernel, request: requests.MapLookupAndDelete) -> bytes:
+    if request.flags & ~4:
+        raise failure(EINVAL)
+    map = _opened(kernel, request.fd, read=True, write=True)
+    return map.take(_key(map, request.key), request.flags)
+
+
+def _map_freeze(kernel: Kernel, request: requests.MapFreeze) -> None:
+    map = kernel.map_of(request.fd)
+    if not kernel.descriptors.description(request.fd, ObjectDescription).writable:
+        raise failure(EPERM)
+    if map.frozen:
+        raise failure(EBUSY)
+    map.freeze()
+
+
+def _lookup_batch(kernel: Kernel, request: requests.MapLookupBatch) -> Batch:
+    map = _opened(kernel, request.fd, read=True)
+    return map.read_batch(request.cursor, request.count, request.elem_flags, take=False)
+
+
+def _take_batch(kernel: Kernel, request: requests.MapLookupAndDeleteBatch) -> Batch:
+    map = _opened(kernel, request.fd, read=True, write=True)
+    return map.read_batch(request.cursor, request.count, request.elem_flags, take=True)
+
+
+def _update_batch(kernel: Kernel, request: requests.MapUpdateBatch) -> int:
+    map = _opened(kernel, request.fd, write=True)
+    keys = tuple(_key(map, key) for key in request.keys)
+    if len(request.values) != len(keys):
+        raise failure(EINVAL)
+    values = tuple(_value(map, value) for value in request.values)
+    return map.write_batch(keys, values, request.elem_flags)
+
+
+def _delete_batch(kernel: Kernel, request: requests.MapDeleteBatch) -> int:
+    map = _opened(kernel, request.fd, write=True)
+    return map.remove_batch(tuple(_key(map, key) for key in request.keys), request.elem_flags)
+
+
+# --- objects ----------------------------------------------------------------------------------
+
+
+def _prog_info(kernel: Kernel, request: requests.ProgGetInfo) -> ProgInfo:
+    program = kernel.program_of(request.fd)
+    return programs.info(kernel, program, jited=request.jited)
+
+
+def _map_info(kernel: Kernel, request: requests.MapGetInfo) -> MapInfo:
+    map = kernel.map_of(request.fd)
+    asked = map.request
+    return MapInfo(
+        type=map.type,
+        id=map.id,
+        key_size=map.key_size,
+        value_size=map.value_size,
+        max_entries=map.max_entries,
+        map_flags=map.flags,
+        name=map.name,
+        btf_id=map.btf.id if map.btf is not None else 0,
+        btf_key_type_id=asked.btf_key_type_id if map.btf is not None else 0,
+        btf_value_type_id=asked.btf_value_type_id if map.btf is not None else 0,
+        frozen=map.frozen,
+        memlock=map.memlock,
+    )
+
+
+def _btf_info(kernel: Kernel, request: requests.BtfGetInfo) -> BtfInfo:
+    btf = kernel.descriptors.object(request.fd, BtfObject)
+    return BtfInfo(btf.id, btf.name, btf.kernel, bytes(btf.data))
+
+
+def _link_info(kernel: Kernel, request: requests.LinkGetInfo) -> LinkInfo:
+    link = kernel.descriptors.object(request.fd, Link)
+    return LinkInfo(link.type, link.id, link.program.id, link.target, link.attach_type)
+
+
+def _btf_load(kernel: Kernel, request: requests.BtfLoad) -> int:
+    if not request.btf:
+        raise failure(EINVAL)
+    btf = BtfObject(request.btf)
+    try:
+        btf.check()
+    except ValueError as wrong:
+        raise failure(EINVAL, f"Invalid argument: {wrong}") from None
+    kernel.btfs.add(btf)
+    fd = kernel.descriptors.add_object(btf)
+    btf.put()
+    return fd
+
+
+def _pin(kernel: Kernel, request: requests.ObjPin) -> None:
+    item = kernel.descriptors.description(request.bpf_fd, ObjectDescription).item
+    if not isinstance(item, Map | Program | Link):
+        raise failure(EINVAL)
+    if not request.pathname.startswith("/sys/fs/bpf/"):
+        raise failure(EPERM)
+    if request.pathname in kernel.pins:
+        raise failure(EEXIST)
+    kernel.pin(request.pathname, item)
+
+
+def _get_pinned(kernel: Kernel, request: requests.ObjGet) -> int:
+    item = kernel.pins.get(request.pathname)
+    if item is None:
+        raise failure(ENOENT)
+    return kernel.descriptor_for(item, request.file_flags)
+
+
+COMMANDS: dict[type[Request[Any]], Callable[[Kernel, Any], Any]] = {
+    requests.MapCreate: _map_create,
+    requests.MapLookup: _map_lookup,
+    requests.MapUpdate: _map_update,
+    requests.MapDelete: _map_delete,
+    requests.MapNextKey: _map_next_key,
+    requests.MapLookupAndDelete: _map_take,
+    requests.MapFreeze: _map_freeze,
+    requests.MapLookupBatch: _lookup_batch,
+    requests.MapLookupAndDeleteBatch: _take_batch,
+    requests.MapUpdateBatch: _update_batch,
+    requests.MapDeleteBatch: _delete_batch,
+    requests.ProgLoad: programs.load,
+    requests.ProgTestRun: testrun.test_run,
+    requests.ProgAttach: attach.attach_program,
+    requests.ProgDetach: attach.detach_program,
+    requests.ObjPin: _pin,
+    requests.ObjGet: _get_pinned,
+    requests.ProgGetInfo: _prog_info,
+    requests.MapGetInfo: _map_info,
+    requests.BtfGetInfo: _btf_info,
+    requests.LinkGetInfo: _link_info,
+    requests.ProgGetNextId: lambda kernel, request: kernel.programs.after(request.start_id),
+    requests.MapGetNextId: lambda kernel, request: kernel.maps.after(request.start_id),
+    requests.BtfGetNextId: lambda kernel, request: kernel.btfs.after(request.start_id),
+    requests.LinkGetNextId: lambda kernel, request: kernel.links.after(request.start_id),
+    requests.ProgGetFdById: lambda kernel, request: kernel.descriptors.add_object(
+        kernel.programs.get(request.prog_id)
+    ),
+    requests.MapGetFdById: lambda kernel, request: kernel.descriptors.add_object(
+        kernel.maps.get(request.map_id)
+    ),
+    requests.BtfGetFdById: lambda kernel, request: kernel.descriptors.add_object(
+        kernel.btfs.get(request.btf_id)
+    ),
+    requests.LinkGetFdById: lambda kernel, request: kernel.descriptors.add_object(
+        kernel.links.get(request.link_id)
+    ),
+    requests.BtfLoad: _btf_load,
+    requests.RawTracepointOpen: attach.open_raw_tracepoint,
+    requests.LinkCreate: attach.create_link,
+}

@@ -1,0 +1,108 @@
+"""Helpers on maps: what is behind ``map.lookup`` and its like.
+
+Mirrors the first helpers of kernel/bpf/helpers.c.
+"""
+
+from __future__ import annotations
+
+from errno import EINVAL, ENOENT
+from typing import TYPE_CHECKING
+
+from minibcc.kernel.helpers.registry import helper
+
+if TYPE_CHECKING:
+    from minibcc.kernel.vm.execution import Run
+
+
+@helper("map_lookup_elem")
+def map_lookup_elem(run: Run, map: int, key: int, r3: int, r4: int, r5: int) -> int:
+    target = run.kernel.map_at[map]
+    address: int = target.lookup(bytes(run.memory.view(key, target.key_size)), run.cpu)
+    return address
+
+
+@helper("map_update_elem")
+def map_update_elem(run: Run, map: int, key: int, value: int, flags: int, r5: int) -> int:
+    target = run.kernel.map_at[map]
+    view = run.memory.view
+    error: int = target.update(
+        bytes(view(key, target.key_size)), bytes(view(value, target.value_size)), flags, run.cpu
+    )
+    return error
+
+
+@helper("map_delete_elem")
+def map_delete_elem(run: Run, map: int, key: int, r3: int, r4: int, r5: int) -> int:
+    target = run.kernel.map_at[map]
+    error: int = target.delete(bytes(run.memory.view(key, target.key_size)))
+    return error
+
+
+@helper("map_lookup_percpu_elem")
+def map_lookup_percpu_elem(run: Run, map: int, key: int, cpu: int, r4: int, r5: int) -> int:
+    target = run.kernel.map_at[map]
+    cpu &= 0xFFFF_FFFF
+    if cpu >= target.cpus:
+        return 0
+    address: int = target.lookup(bytes(run.memory.view(key, target.key_size)), cpu)
+    return address
+
+
+@helper("map_push_elem")
+def map_push_elem(run: Run, map: int, value: int, flags: int, r4: int, r5: int) -> int:
+    target = run.kernel.map_at[map]
+    error: int = target.push(bytes(run.memory.view(value, target.value_size)), flags)
+    return error
+
+
+@helper("map_pop_elem")
+def map_pop_elem(run: Run, map: int, value: int, r3: int, r4: int, r5: int) -> int:
+    target = run.kernel.map_at[map]
+    error: int
+    error, data = target.pop()
+    run.memory.view(value, target.value_size)[:] = data
+    return error
+
+
+@helper("map_peek_elem")
+def map_peek_elem(run: Run, map: int, value: int, r3: int, r4: int, r5: int) -> int:
+    target = run.kernel.map_at[map]
+    view = run.memory.view(value, target.value_size)
+    error: int
+    error, data = target.peek(bytes(view))
+    view[:] = data
+    return error
+
+
+@helper("for_each_map_elem")
+def for_each_map_elem(run: Run, map: int, function: int, context: int, flags: int, r5: int) -> int:
+    """Calls ``function(map, key, value, context)`` for each element; how many calls were made."""
+    if flags or run.call is None:
+        return -EINVAL
+    target = run.kernel.map_at[map]
+    key_at = run.memory.allocate(target.key_size)
+    calls = 0
+    try:
+        for key in target.each_key():
+            value = target.lookup(key, run.cpu)
+            if not value:
+                continue
+            run.memory.view(key_at, target.key_size)[:] = key
+            calls += 1
+            if run.call(function, map, key_at, value, context):
+                break
+    finally:
+        run.memory.free(key_at)
+    return calls
+
+
+@helper("perf_event_read")
+def perf_event_read(run: Run, map: int, flags: int, r3: int, r4: int, r5: int) -> int:
+    index = flags & 0xFFFF_FFFF
+    if index == 0xFFFF_FFFF:
+        index = run.cpu
+    event = run.kernel.map_at[map].event_at(index)
+    if event is None:
+        return -ENOENT
+    count: int = event.count
+    return count

@@ -1,0 +1,86 @@
+"""Helpers that send records to user space through perf buffers.
+
+Mirrors ``bpf_perf_event_output`` of kernel/trace/bpf_trace.c and its like for packets.
+"""
+
+from __future__ import annotations
+
+import struct
+from errno import E2BIG, EFAULT, EINVAL, ENOENT, EOPNOTSUPP
+from typing import TYPE_CHECKING
+
+from minibcc.kernel.helpers.registry import helper
+
+if TYPE_CHECKING:
+    from minibcc.kernel.vm.execution import Run
+
+INDEX_MASK = 0xFFFF_FFFF
+CURRENT_CPU = 0xFFFF_FFFF
+CONTEXT_LENGTH_MASK = 0xFFFFF << 32
+"""``BPF_F_CTXLEN_MASK``: bytes of the packet to append."""
+
+
+def _send(run: Run, map: int, flags: int, data: bytes) -> int:
+    index = flags & INDEX_MASK
+    if index == CURRENT_CPU:
+        index = run.cpu
+    target = run.kernel.map_at[map]
+    if index >= target.max_entries:
+        return -E2BIG
+    event = target.event_at(index)
+    if event is None:
+        return -ENOENT
+    if not event.is_output:
+        return -EINVAL
+    if event.cpu != run.cpu:
+        return -EOPNOTSUPP
+    result: int = event.output(data)
+    return result
+
+
+@helper("perf_event_output")
+def perf_event_output(run: Run, context: int, map: int, flags: int, data: int, size: int) -> int:
+    appended = b""
+    packet = run.kernel.packets.get(run.context)
+    if packet is None:
+        if flags & ~INDEX_MASK:
+            return -EINVAL
+    else:
+        if flags & ~(INDEX_MASK | CONTEXT_LENGTH_MASK):
+            return -EINVAL
+        length = (flags & CONTEXT_LENGTH_MASK) >> 32
+        if length > packet.length:
+            return -EFAULT
+        appended = packet.bytes(0, length)
+    return _send(run, map, flags, bytes(run.memory.view(data, size)) + appended)
+
+
+@helper("perf_event_read_value")
+def perf_event_read_value(run: Run, map: int, flags: int, buffer: int, size: int, r5: int) -> int:
+    view = run.memory.view(buffer, size & INDEX_MASK)
+    error = 0
+    event = None
+    if len(view) != 24 or flags & ~INDEX_MASK:
+        error = -EINVAL
+    else:
+        index = run.cpu if flags == CURRENT_CPU else flags
+        target = run.kernel.map_at[map]
+        event = target.event_at(index) if index < target.max_entries else None
+        error = 0 if event is not None else -ENOENT if index < target.max_entries else -E2BIG
+    if event is None:
+        view[:] = bytes(len(view))
+        return error
+    now = run.kernel.machine.now()
+    view[:] = struct.pack("<QQQ", event.count, now, now)
+    return 0
+
+
+@helper("perf_prog_read_value")
+def perf_prog_read_value(run: Run, context: int, buffer: int, size: int, r4: int, r5: int) -> int:
+    view = run.memory.view(buffer, size & INDEX_MASK)
+    if len(view) != 24:
+        view[:] = bytes(len(view))
+        return -EINVAL
+    now = run.kernel.machine.now()
+    view[:] = struct.pack("<QQQ", run.memory.load(context + 168, 8), now, now)
+    return 0

@@ -1,0 +1,269 @@
+"""What all maps have in common: creation checks, two surfaces, batches.
+
+A map has two surfaces. Programs reach it through helpers: `lookup` answers the *address* of a
+value in the arena, `update` and `delete` an errno. User space reaches it through bpf(2): `read`,
+`write`, `remove`, `next_key` and batches deal in bytes and raise `OSError`; per-CPU maps show
+user space the values of all CPUs in one, each padded to eight bytes.
+
+The defaults below are Linux's for a type that lacks an operation. Mirrors kernel/bpf/syscall.c
+(``map_create``, ``map_lookup_elem``, ``generic_map_*_batch``) and ``struct bpf_map_ops``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from errno import EEXIST, EINVAL, ENOENT, EOPNOTSUPP
+from typing import TYPE_CHECKING, ClassVar
+
+from minibcc.abi.bpf import MapFlags, MapType, UpdateFlags
+from minibcc.abi.requests import Batch
+from minibcc.kernel.errnos import ENOTSUPP, checked, failure
+from minibcc.kernel.objects import KernelObject
+from minibcc.kernel.verifier.contract import MapFacts
+
+if TYPE_CHECKING:
+    from minibcc.abi.requests import MapCreate
+    from minibcc.kernel.events import PerfEvent
+    from minibcc.kernel.kernel import Kernel
+    from minibcc.kernel.objects import BtfObject, Program
+
+ACCESS_FLAGS = MapFlags.RDONLY | MapFlags.WRONLY | MapFlags.RDONLY_PROG | MapFlags.WRONLY_PROG
+PER_CPU_LIMIT = 32 << 10
+"""``PCPU_MIN_UNIT_SIZE``: bytes of a per-CPU value."""
+KMALLOC_LIMIT = 4 << 20
+"""``KMALLOC_MAX_SIZE``."""
+HEADER_SIZE = 64
+"""Bytes at a map's address: what stands for ``struct bpf_map``."""
+
+ANY, NOEXIST, EXIST, LOCK = (
+    UpdateFlags.ANY,
+    UpdateFlags.NOEXIST,
+    UpdateFlags.EXIST,
+    UpdateFlags.LOCK,
+)
+
+
+def round_up(value: int, to: int) -> int:
+    return (value + to - 1) // to * to
+
+
+def power_of_two(value: int) -> int:
+    """The lowest power of two that is not below `value` (at least 1)."""
+    return 1 << max(0, value - 1).bit_length()
+
+
+class Map(KernelObject):
+    """One map. Subclasses say which types they are in `types` and override what they can do."""
+
+    types: ClassVar[tuple[MapType, ...]] = ()
+    flags_allowed: ClassVar[int] = 0
+    """Flags of BPF_MAP_CREATE that the type takes."""
+    key_sizes: ClassVar[tuple[int, ...] | None] = None
+    """Key sizes that the type takes; None: any but 0."""
+    value_sizes: ClassVar[tuple[int, ...] | None] = None
+    per_cpu_types: ClassVar[tuple[MapType, ...]] = (
+        MapType.PERCPU_HASH,
+        MapType.PERCPU_ARRAY,
+        MapType.LRU_PERCPU_HASH,
+        MapType.PERCPU_CGROUP_STORAGE,
+    )
+    batches: ClassVar[bool] = False
+    """Whether the BPF_MAP_*_BATCH commands work on it."""
+
+    def __init__(self, kernel: Kernel, request: MapCreate) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.memory = kernel.memory
+        self.type = MapType(request.map_type)
+        self.key_size = request.key_size
+        self.value_size = request.value_size
+        self.max_entries = request.max_entries
+        self.flags = request.map_flags
+        self.name = request.map_name
+        self.request = request
+        self.frozen = False
+        self.btf: BtfObject | None = None
+        self.per_cpu = self.type in self.per_cpu_types
+        self.stride = round_up(self.value_size, 8)
+        self.cpus = kernel.cpus
+        self.facts = MapFacts(
+            self.type, self.key_size, self.value_size, self.max_entries, self.flags, name=self.name
+        )
+        self.address = self.memory.allocate(HEADER_SIZE, private=True)
+
+    # --- creation -----------------------------------------------------------------------------
+
+    @classmethod
+    def check(cls, request: MapCreate) -> None:
+        """``map_alloc_check``: raises for attributes that the type does not take."""
+        flags = request.map_flags
+        if request.max_entries == 0 or flags & ~cls.flags_allowed:
+            raise failure(EINVAL)
+        keys, values = cls.key_sizes, cls.value_sizes
+        if request.key_size == 0 if keys is None else request.key_size not in keys:
+            raise failure(EINVAL)
+        if request.value_size == 0 if values is None else request.value_size not in values:
+            raise failure(EINVAL)
+        if flags & MapFlags.RDONLY_PROG and flags & MapFlags.WRONLY_PROG:
+            raise failure(EINVAL)
+
+    def release(self) -> None:
+        self.kernel.forget_map(self)
+        self.memory.free(self.address)
+        if self.btf is not None:
+            self.btf.put()
+
+    @property
+    def memlock(self) -> int:
+        """Bytes that Linux would say the map takes (``map_mem_usage``)."""
+        return 0
+
+    # --- the surface for programs -------------------------------------------------------------
+
+    def lookup(self, key: bytes, cpu: int) -> int:
+        """The address of the value (of this CPU's), 0 if there is none."""
+        return 0
+
+    def update(self, key: bytes, value: bytes, flags: int, cpu: int) -> int:
+        """0 or a negative errno."""
+        return -EOPNOTSUPP
+
+    def delete(self, key: bytes) -> int:
+        return -EOPNOTSUPP
+
+    def push(self, value: bytes, flags: int) -> int:
+        return -EOPNOTSUPP
+
+    def pop(self) -> tuple[int, bytes]:
+        """0 or a negative errno, and the value (zeros on failure)."""
+        return -EOPNOTSUPP, bytes(self.value_size)
+
+    def peek(self, value: bytes) -> tuple[int, bytes]:
+        """Like `pop` without taking; `value` is what the caller's buffer held."""
+        return -EOPNOTSUPP, bytes(self.value_size)
+
+    # What only some types hold, for the helpers that ask for it.
+
+    def program_at(self, index: int) -> Program | None:
+        """The program at an index of a program array."""
+        return None
+
+    def event_at(self, index: int) -> PerfEvent | None:
+        """The event at an index of a perf event array."""
+        return None
+
+    def cgroup_at(self, index: int) -> int:
+        """The id of the cgroup at an index of a cgroup array, or a negative errno."""
+        return -EINVAL
+
+    def each_key(self) -> Iterator[bytes]:
+        """All keys, for ``bpf_for_each_map_elem``; elements may go meanwhile."""
+        key = None
+        while True:
+            try:
+                key = self.next_key(key)
+            except OSError:
+                return
+            yield key
+
+    # --- the surface for user space -----------------------------------------------------------
+
+    @property
+    def user_value_size(self) -> int:
+        """Bytes of a value in bpf(2)."""
+        return self.stride * self.cpus if self.per_cpu else self.value_size
+
+    def read(self, key: bytes, flags: int) -> bytes:
+        """BPF_MAP_LOOKUP_ELEM."""
+        address = self.find(key)
+        if not address:
+            raise failure(ENOENT)
+        return self.value_at(address)
+
+    def lookup_key(self, key: bytes) -> bytes:
+        """The key of a look-up, checked. Raises EINVAL for one of another length."""
+        if len(key) != self.key_size:
+            raise failure(EINVAL)
+        return key
+
+    def find(self, key: bytes) -> int:
+        """`lookup` as bpf(2) does it: without leaving a trace of use."""
+        return self.lookup(key, 0)
+
+    def value_at(self, address: int) -> bytes:
+        return bytes(self.memory.view(address, self.value_size))
+
+    def write(self, key: bytes, value: bytes, flags: int) -> None:
+        """BPF_MAP_UPDATE_ELEM; per-CPU maps get the values of all CPUs."""
+        checked(self.update(key, value, flags, 0))
+
+    def remove(self, key: bytes) -> None:
+        """BPF_MAP_DELETE_ELEM."""
+        checked(self.delete(key))
+
+    def next_key(self, key: bytes | None) -> bytes:
+        """BPF_MAP_GET_NEXT_KEY; ENOENT at the end."""
+        raise failure(EOPNOTSUPP)
+
+    def take(self, key: bytes, flags: int) -> bytes:
+        """BPF_MAP_LOOKUP_AND_DELETE_ELEM."""
+        raise failure(ENOTSUPP)
+
+    def freeze(self) -> None:
+        """BPF_MAP_FREEZE: no more writes through bpf(2)."""
+        self.frozen = True
+        if self.flags & MapFlags.RDONLY_PROG:
+            self.facts.read = self.first_value
+
+    def first_value(self, offset: int, size: int) -> bytes:
+        """Bytes of the first element, for what the verifier may take as constant."""
+        return self.read(bytes(self.key_size), 0)[offset : offset + size]
+
+    # --- batches ------------------------------------------------------------------------------
+
+    def read_batch(self, cursor: bytes | None, count: int, flags: int, *, take: bool) -> Batch:
+        """``generic_map_lookup_batch``: the cursor is the last key that was read."""
+        if not self.batches or take:
+            raise failure(ENOTSUPP)
+        if flags & ~LOCK or flags & LOCK:
+            raise failure(EINVAL)
+        keys: list[bytes] = []
+        values: list[bytes] = []
+        key = cursor
+        while len(keys) < count:
+            try:
+                key = self.next_key(key)
+            except OSError:
+                return Batch(tuple(keys), tuple(values), None)
+            keys.append(key)
+            values.append(self.read(key, 0))
+        return Batch(tuple(keys), tuple(values), key)
+
+    def write_batch(self, keys: tuple[bytes, ...], values: tuple[bytes, ...], flags: int) -> int:
+        if not self.batches:
+            raise failure(ENOTSUPP)
+        if flags & ~LOCK or flags & LOCK:
+            raise failure(EINVAL)
+        for key, value in zip(keys, values, strict=True):
+            self.write(key, value, flags)
+        return len(keys)
+
+    def remove_batch(self, keys: tuple[bytes, ...], flags: int) -> int:
+        if not self.batches:
+            raise failure(ENOTSUPP)
+        if flags & ~LOCK or flags & LOCK:
+            raise failure(EINVAL)
+        for key in keys:
+            self.remove(key)
+        return len(keys)
+
+
+def update_flags_error(flags: int, *, exists: bool) -> int:
+    """0, or what an update with `flags` fails with where the key exists (or not)."""
+    if flags & ~LOCK > EXIST or flags & LOCK:
+        return -EINVAL
+    if exists and flags & NOEXIST:
+        return -EEXIST
+    if not exists and flags & EXIST:
+        return -ENOENT
+    return 0

@@ -1,0 +1,133 @@
+"""Packets: the bytes that network programs work on, and their contexts.
+
+A packet lies in the arena with headroom before and tailroom behind it, as in Linux, so that
+programs can move its ends. Its context is ``struct __sk_buff`` or ``struct xdp_md`` as user space
+knows it, with the real pointers behind (see `contexts.convert_context_accesses`). Mirrors
+net/bpf/test_run.c and parts of net/core/filter.c.
+"""
+
+from __future__ import annotations
+
+import builtins
+import struct
+from errno import EINVAL
+from typing import TYPE_CHECKING
+
+from minibcc.abi.bpf import ProgType
+from minibcc.kernel.contexts import PACKET_POINTERS, SK_BUFF_SIZE, XDP_MD_SIZE
+from minibcc.kernel.errnos import failure
+
+if TYPE_CHECKING:
+    from minibcc.kernel.kernel import Kernel
+    from minibcc.kernel.objects import Program
+    from minibcc.machine.hooks import Event
+
+PACKET_TYPES = frozenset(PACKET_POINTERS)
+HEADROOM = 256
+TAILROOM = 320
+ETHERNET = 14
+LENGTH, PROTOCOL, IFINDEX = 0, 16, 40
+SKB_FROM_USER = (
+    (8, 4),
+    (32, 4),
+    (36, 4),
+    (40, 4),
+    (48, 20),
+    (152, 8),
+    (160, 4),
+    (164, 4),
+    (176, 4),
+)
+"""Offset and size of what a test may set of struct __sk_buff (``convert___skb_to_skb``)."""
+LINK_LEVEL = frozenset((ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP))
+"""Types that see the Ethernet header; the others start behind it."""
+
+
+class Packet:
+    """A packet that a program of type `kind` gets. `start` and `end` are addresses of its data."""
+
+    def __init__(self, kernel: Kernel, kind: ProgType, data: bytes, context: bytes = b"") -> None:
+        self.kernel = kernel
+        self.memory = kernel.memory
+        self.kind = kind
+        self.is_xdp = kind == ProgType.XDP
+        self.pointers = PACKET_POINTERS[kind]
+        self.size = HEADROOM + len(data) + TAILROOM
+        self.buffer = self.memory.allocate(self.size)
+        self.memory.view(self.buffer + HEADROOM, len(data))[:] = data
+        self.start = self.buffer + HEADROOM
+        self.end = self.start + len(data)
+        self.meta = self.start
+        self.mac = self.start
+        self.context_size = (XDP_MD_SIZE if self.is_xdp else SK_BUFF_SIZE) + 24
+        self.context = self.memory.allocate(self.context_size)
+        self._set_context(context)
+        if kind not in LINK_LEVEL and kind != ProgType.SOCKET_FILTER:
+            self.start = self.meta = min(self.start + ETHERNET, self.end)
+        kernel.packets[self.context] = self
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+    def bytes(self, offset: int, size: int) -> builtins.bytes:
+        """Some of the data; the caller has checked the range."""
+        return bytes(self.memory.view(self.start + offset, size))
+
+    def _set_context(self, given: builtins.bytes) -> None:
+        size = XDP_MD_SIZE if self.is_xdp else SK_BUFF_SIZE
+        if len(given) > size and any(given[size:]):
+            raise failure(EINVAL)
+        view = self.memory.view(self.context, size)
+        if self.is_xdp:
+            view[12:20] = struct.pack("<II", 1, 0)
+            if given:
+                view[12:20] = given[12:20].ljust(8, b"\0")
+            return
+        if given:
+            for offset, count in SKB_FROM_USER:
+                view[offset : offset + count] = given[offset : offset + count].ljust(count, b"\0")
+        view[PROTOCOL : PROTOCOL + 2] = self.memory.view(self.start + 12, 2)
+        if not any(view[IFINDEX : IFINDEX + 4]):
+            view[IFINDEX : IFINDEX + 4] = struct.pack("<I", 1)
+
+    def sync(self) -> None:
+        """Writes where the packet lies into its context."""
+        store = self.memory.store
+        ends = (self.start, self.end, self.meta)
+        for place, address in zip(self.pointers.values(), ends, strict=True):
+            store(self.context + place, 8, address)
+        if not self.is_xdp:
+            store(self.context + LENGTH, 4, self.length)
+
+    def context_bytes(self) -> builtins.bytes:
+        """The context as user space gets it back: XDP's pointers as offsets."""
+        if self.is_xdp:
+            head = struct.pack("<III", 0, self.length, 0)
+            return head + bytes(self.memory.view(self.context + 12, 12))
+        return bytes(self.memory.view(self.context, SK_BUFF_SIZE))
+
+    def load(self, offset: int, size: int) -> int | None:
+        """A legacy packet load (``BPF_ABS``): big-endian, None outside the packet.
+
+        Negative offsets count from the network header (-0x100000) or the link header (-0x200000).
+        """
+        base = self.start
+        if offset < 0:
+            if offset >= -0x100000:
+                base, offset = self.mac + ETHERNET, offset + 0x100000
+            elif offset >= -0x200000:
+                base, offset = self.mac, offset + 0x200000
+        if offset < 0 or base + offset + size > self.end:
+            return None
+        return int.from_bytes(self.memory.view(base + offset, size), "big")
+
+    def run(self, program: Program, event: Event | None = None) -> int:
+        """R0 of one run."""
+        self.sync()
+        return self.kernel.run(program, (self.context,), event, packet=self.load)
+
+    def close(self) -> None:
+        self.kernel.packets.pop(self.context, None)
+        self.memory.free(self.buffer)
+        self.memory.free(self.context)

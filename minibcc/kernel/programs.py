@@ -1,0 +1,333 @@
+"""BPF_PROG_LOAD: from a request to a program that engines run.
+
+The checks come in Linux's order with Linux's errnos (kernel/bpf/syscall.c, ``bpf_prog_load``);
+then descriptors are looked up, the verifier decides, dead code goes, and an `Image` is built in
+which maps are addresses and helpers are functions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from errno import E2BIG, EBADF, EINVAL, EOPNOTSUPP, EPERM
+from typing import TYPE_CHECKING
+
+from minibcc.abi.bpf import (
+    MAX_INSNS,
+    OBJ_NAME_LEN,
+    TAG_SIZE,
+    AttachType,
+    ProgFlags,
+    ProgType,
+    Pseudo,
+    PseudoCall,
+)
+from minibcc.abi.helpers import name_of
+from minibcc.abi.requests import Loaded, ProgInfo, ProgLoad, ProgramRefused, Refusal
+from minibcc.isa.instruction import LD_IMM64, Instruction, decode, encode
+from minibcc.kernel.contexts import convert_context_accesses
+from minibcc.kernel.errnos import failure
+from minibcc.kernel.helpers.registry import implementation
+from minibcc.kernel.objects import BtfObject, Program
+from minibcc.kernel.rewrite import Compaction
+from minibcc.kernel.verifier.contract import Source
+from minibcc.kernel.verifier.verify import verify
+from minibcc.kernel.vm.execution import TAIL_CALL, Image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from minibcc.btf.types import Func
+    from minibcc.kernel.kernel import Kernel
+    from minibcc.kernel.maps.base import Map
+    from minibcc.kernel.verifier.contract import Facts, MapFacts
+    from minibcc.kernel.vm.execution import HelperFunction
+
+CALL = 0x85
+LOG_MASK = 15
+"""``BPF_LOG_MASK``: branches, every instruction, statistics, and a log that keeps its start."""
+NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.")
+GPL_LICENSES = frozenset(
+    (
+        "GPL",
+        "GPL v2",
+        "GPL and additional rights",
+        "Dual BSD/GPL",
+        "Dual MIT/GPL",
+        "Dual MPL/GPL",
+    )
+)
+"""``license_is_gpl_compatible`` of include/linux/license.h."""
+LICENSE_MAX = 127
+"""Characters of a licence that Linux reads."""
+
+
+def check_name(name: str) -> None:
+    """``bpf_obj_name_cpy``: letters, digits, ``_`` and ``.``, at most 15."""
+    if len(name) >= OBJ_NAME_LEN or not NAME_CHARACTERS.issuperset(name):
+        raise failure(EINVAL)
+
+
+def load(kernel: Kernel, request: ProgLoad) -> Loaded:
+    """Answers a descriptor and the log. Raises OSError, `ProgramRefused` from the verifier on."""
+    check(kernel, request)
+    instructions = decode(request.insns)
+    gpl = request.license[:LICENSE_MAX] in GPL_LICENSES
+    if request.log_level & ~LOG_MASK:
+        raise failure(EINVAL)
+    maps = _maps(kernel, instructions)
+    btf = None
+    if request.prog_btf_fd is not None:
+        btf = kernel.descriptors.object(request.prog_btf_fd, BtfObject)
+    functions = _functions(request, btf)
+    verdict = verify(
+        Source(
+            instructions=tuple(instructions),
+            prog_type=ProgType(request.prog_type),
+            attach_type=request.expected_attach_type,
+            maps={fd: map.facts for fd, map in maps.items()},
+            gpl=gpl,
+            prog_flags=request.prog_flags,
+            functions=functions,
+            has_btf=btf is not None,
+            log_level=request.log_level,
+        ),
+        kernel.environment,
+    )
+    if not verdict.accepted or verdict.facts is None:
+        errno = verdict.errno or EINVAL
+        raise ProgramRefused(errno, os.strerror(errno), verdict.log, verdict.refusal)
+    program = _build(kernel, request, instructions, maps, verdict.facts, btf)
+    program.gpl = gpl
+    kernel.programs.add(program)
+    fd = kernel.descriptors.add_object(program)
+    program.put()  # the descriptor holds it now
+    return Loaded(fd, verdict.log)
+
+
+def check(kernel: Kernel, request: ProgLoad) -> None:
+    """What Linux refuses before it looks at the instructions."""
+    if request.prog_flags & ~sum(ProgFlags):
+        raise failure(EINVAL)
+    count, rest = divmod(len(request.insns), 8)
+    if rest:
+        raise failure(EINVAL)
+    if not 0 < count <= MAX_INSNS:
+        raise failure(E2BIG)
+    if kernel.uid != 0:
+        raise failure(EPERM)
+    if request.attach_prog_fd is not None:
+        kernel.program_of(request.attach_prog_fd)
+    check_attach_type(request)
+    if request.prog_type not in LOADABLE:
+        raise failure(EINVAL)
+    check_name(request.prog_name)
+
+
+LOADABLE = frozenset(ProgType) - {ProgType.UNSPEC, ProgType.STRUCT_OPS, ProgType.NETFILTER}
+
+_NEED_BTF = (ProgType.TRACING, ProgType.LSM, ProgType.STRUCT_OPS, ProgType.EXT)
+
+ATTACH_TYPES: Mapping[ProgType, tuple[AttachType, ...]] = {
+    ProgType.CGROUP_SOCK: (
+        AttachType.CGROUP_INET_SOCK_CREATE,
+        AttachType.CGROUP_INET_SOCK_RELEASE,
+        AttachType.CGROUP_INET4_POST_BIND,
+        AttachType.CGROUP_INET6_POST_BIND,
+    ),
+    ProgType.CGROUP_SOCK_ADDR: tuple(
+        kind
+        for kind in AttachType
+        if kind.name.endswith(("BIND", "CONNECT", "SENDMSG", "RECVMSG", "PEERNAME", "SOCKNAME"))
+        and "POST" not in kind.name
+    ),
+    ProgType.CGROUP_SKB: (AttachType.CGROUP_INET_INGRESS, AttachType.CGROUP_INET_EGRESS),
+    ProgType.CGROUP_SOCKOPT: (AttachType.CGROUP_SETSOCKOPT, AttachType.CGROUP_GETSOCKOPT),
+    ProgType.SK_LOOKUP: (AttachType.SK_LOOKUP,),
+    ProgType.SK_REUSEPORT: (
+        AttachType.SK_REUSEPORT_SELECT,
+        AttachType.SK_REUSEPORT_SELECT_OR_MIGRATE,
+    ),
+    ProgType.NETFILTER: (AttachType.NETFILTER,),
+}
+"""Types for which only some attach types will do (``bpf_prog_load_check_attach``)."""
+
+
+def check_attach_type(request: ProgLoad) -> None:
+    """``bpf_prog_load_check_attach``."""
+    kind = request.prog_type
+    if request.attach_btf_id:
+        if kind not in _NEED_BTF:
+            raise failure(EINVAL)
+    elif kind in (ProgType.TRACING, ProgType.LSM, ProgType.STRUCT_OPS, ProgType.EXT):
+        raise failure(EINVAL)
+    if kind == ProgType.SK_REUSEPORT and not request.expected_attach_type:
+        return
+    if kind == ProgType.CGROUP_SOCK and not request.expected_attach_type:
+        return
+    allowed = ATTACH_TYPES.get(kind)
+    if allowed is not None and request.expected_attach_type not in allowed:
+        raise failure(EINVAL)
+    if kind in (ProgType.SYSCALL, ProgType.EXT) and request.expected_attach_type:
+        raise failure(EINVAL)
+
+
+def _maps(kernel: Kernel, instructions: Sequence[Instruction]) -> dict[int, Map]:
+    """The maps that the instructions name, by descriptor; what is no map is left out."""
+    found: dict[int, Map] = {}
+    for insn in instructions:
+        if insn.code == LD_IMM64 and insn.src in (Pseudo.MAP_FD, Pseudo.MAP_VALUE):
+            try:
+                found[insn.imm] = kernel.map_of(insn.imm)
+            except OSError:
+                continue
+    return found
+
+
+def _functions(request: ProgLoad, btf: BtfObject | None) -> tuple[tuple[int, Func], ...]:
+    """func_info's records with the functions that they name."""
+    if not request.func_info:
+        return ()
+    if btf is None:
+        raise failure(EBADF)
+    from minibcc.btf.types import Func
+
+    types = btf.types()
+    found = []
+    for slot, number in struct.iter_unpack("<II", request.func_info):
+        kind = types.type(number)
+        if not isinstance(kind, Func):
+            raise failure(EINVAL)
+        found.append((slot, kind))
+    return tuple(found)
+
+
+def _build(
+    kernel: Kernel,
+    request: ProgLoad,
+    instructions: Sequence[Instruction],
+    maps: Mapping[int, Map],
+    facts: Facts,
+    btf: BtfObject | None,
+) -> Program:
+    """The program object with its image."""
+    converted = convert_context_accesses(request.prog_type, instructions, facts)
+    compact = Compaction(converted, facts.dead)
+    by_facts: dict[int, Map] = {id(map.facts): map for map in maps.values()}
+    resolved, shown = _resolve(compact, facts.maps, by_facts)
+    alive = compact.starts(facts.starts)
+    image = Image(
+        name=request.prog_name,
+        instructions=resolved,
+        helpers=_helpers(resolved),
+        starts=tuple(compact.moved[facts.starts[index]] for index in alive),
+        stacks=tuple(facts.stacks[index] for index in alive),
+    )
+    used = {id(map): map for map in maps.values()}
+    program = Program(request, image, facts, tuple(used.values()), btf)
+    image.program = program
+    program.tag = tag(instructions)
+    program.xlated = encode(shown)
+    program.func_info = compact.records(request.func_info, 8)
+    program.line_info = compact.records(request.line_info, 16)
+    program.load_time = kernel.machine.now()
+    program.uid = kernel.uid
+    program.attach_btf_id = request.attach_btf_id
+    return program
+
+
+def _resolve(
+    compact: Compaction, facts: Mapping[int, MapFacts], maps: Mapping[int, Map]
+) -> tuple[list[Instruction], list[Instruction]]:
+    """The instructions with addresses for engines, and with map ids for views."""
+    run = list(compact.instructions)
+    shown = list(compact.instructions)
+    for slot, old in enumerate(compact.kept):
+        insn = run[slot]
+        if insn.code != LD_IMM64 or insn.src not in (Pseudo.MAP_FD, Pseudo.MAP_VALUE):
+            continue
+        map = maps[id(facts[old])]
+        high = run[slot + 1]
+        address = map.address
+        if insn.src == Pseudo.MAP_VALUE:
+            address = map.lookup(bytes(map.key_size), 0) + (high.imm & 0xFFFF_FFFF)
+        run[slot] = insn._replace(src=0, imm=_signed(address))
+        run[slot + 1] = high._replace(imm=_signed(address >> 32))
+        shown[slot] = insn._replace(imm=map.id)
+    return run, shown
+
+
+def _signed(value: int) -> int:
+    """The low 32 bits as a signed immediate."""
+    value &= 0xFFFF_FFFF
+    return value - (1 << 32) if value >> 31 else value
+
+
+def _helpers(instructions: Sequence[Instruction]) -> dict[int, HelperFunction]:
+    """The functions that the program calls, by number. What is accepted but not implemented is
+    refused here, by its name."""
+    found: dict[int, HelperFunction] = {}
+    skip = False
+    for slot, insn in enumerate(instructions):
+        if skip:
+            skip = False
+            continue
+        skip = insn.code == LD_IMM64
+        if (
+            insn.code == CALL
+            and insn.src == PseudoCall.HELPER
+            and insn.imm not in (TAIL_CALL, *found)
+        ):
+            function = implementation(insn.imm)
+            if function is None:
+                raise _not_simulated(insn.imm, slot)
+            found[insn.imm] = function
+    return found
+
+
+def _not_simulated(number: int, slot: int) -> ProgramRefused:
+    """For a helper that Linux has and this kernel has not."""
+    name = name_of(number)
+    message = f"helper {name}#{number} is not simulated"
+    refusal = Refusal("load/helper-not-simulated", slot, message)
+    return ProgramRefused(EOPNOTSUPP, message, message, refusal)
+
+
+def tag(instructions: Sequence[Instruction]) -> bytes:
+    """``bpf_prog_calc_tag``: SHA-256 of the instructions without map descriptors, cut to 8 bytes
+    (Linux before 6.18: SHA-1)."""
+    out = []
+    blank_next = False
+    for insn in instructions:
+        if blank_next:
+            insn = insn._replace(imm=0)
+            blank_next = False
+        elif insn.code == LD_IMM64 and insn.src in (Pseudo.MAP_FD, Pseudo.MAP_VALUE):
+            insn = insn._replace(imm=0)
+            blank_next = True
+        out.append(insn)
+    return hashlib.sha256(encode(out)).digest()[:TAG_SIZE]
+
+
+def info(kernel: Kernel, program: Program, *, jited: bool) -> ProgInfo:
+    """``bpf_prog_get_info_by_fd``; with `jited` the program is compiled if it was not yet."""
+    request = program.request
+    return ProgInfo(
+        type=ProgType(request.prog_type),
+        id=program.id,
+        tag=program.tag,
+        name=request.prog_name,
+        load_time=program.load_time,
+        created_by_uid=program.uid,
+        gpl_compatible=program.gpl,
+        map_ids=tuple(map.id for map in program.maps),
+        xlated_prog_insns=program.xlated,
+        btf_id=program.btf.id if program.btf is not None else 0,
+        func_info=program.func_info,
+        line_info=program.line_info,
+        run_time_ns=program.run_time,
+        run_cnt=program.run_count,
+        verified_insns=program.facts.processed,
+        attach_btf_id=program.attach_btf_id,
+    )
