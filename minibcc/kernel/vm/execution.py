@@ -18,9 +18,9 @@ What a program does not see of the instruction set, but an image holds, as in Li
 verification: loads of kernel memory through BTF pointers have mode `PROBE_MEM` (`PROBE_MEMSX` if
 sign extended), and read 0 where there is nothing to read.
 
-Frames: a run gets a chain of `FRAMES` frames from the arena, `FRAME_PITCH` apart, of which the upper
-`STACK_SIZE` bytes are the frame and the lower ones a gap that is nobody's; R10 is the frame's end.
-All registers but the arguments and R10 are 0 at the start of a function; R1 to R5 survive a call as
+Frames: a run gets a chain of `FRAMES` frames from the arena, `FRAME_PITCH` apart. The upper
+`STACK_SIZE` bytes are the frame, the lower ones a gap that is nobody's; R10 is the frame's end. All
+registers but the arguments and R10 are 0 at the start of a function; R1 to R5 survive a call as
 they were (no verified program can tell).
 """
 

@@ -1,0 +1,235 @@
+"""The engine that runs programs as native code.
+
+An image is lifted to LLVM IR (`lift`), compiled and loaded (`native`), and called with its context
+and the end of its frame. Helpers are Python functions: native code reaches them through ctypes
+callbacks. An exception must not cross native frames, so a callback keeps it, sets a cell that the
+native code tests after each call, and the run's end raises it again.
+
+Native code checks no memory access: it is for images of verified programs. What is no instruction,
+no helper, too deep a recursion still ends in a `Fault`.
+
+The lock of Python is held while native code runs (PYFUNCTYPE), so a program is never interrupted
+by another.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from minibcc.abi.bpf import MAX_CALL_FRAMES, MAX_TAIL_CALLS
+from minibcc.kernel.vm.decode import rows
+from minibcc.kernel.vm.execution import CODE, FRAME_PITCH, FRAMES, Fault, Image, Run
+from minibcc.kernel.vm.lift import ABORT, FRAME, LIMIT, SLOT, lift
+from minibcc.kernel.vm.native import GOOD, Level, session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minibcc.kernel.vm.execution import HelperFunction
+
+_NUMBER = ctypes.c_uint64
+_CALLBACKS = [ctypes.PYFUNCTYPE(_NUMBER, *[_NUMBER] * count) for count in range(7)]
+_FUNCTION = _CALLBACKS[6]
+_VOID = ctypes.PYFUNCTYPE(None)
+
+
+class Native(NamedTuple):
+    """An image in native code. `entry` takes R1 to R5 and R10; `functions` are the same for every
+    function, by slot. `library` keeps the code, `callbacks` what it calls, alive."""
+
+    engine: Jit
+    entry: Callable[..., int]
+    functions: dict[int, Callable[..., int]]
+    address: int
+    library: Any
+    callbacks: list[Any]
+
+
+class Jit:
+    """Native code by LLVM. One kernel has one of these."""
+
+    name = "jit"
+
+    def __init__(self, level: Level = GOOD) -> None:
+        self.level = level
+        self._cells = (_NUMBER * 4)()
+        self._error: BaseException | None = None
+        self._run: Any = None
+        self._tail_calls = 0
+        self._callbacks: dict[HelperFunction, Any] = {}
+        self._fixed = {
+            "probe": _CALLBACKS[2](self._guarded(self._probe)),
+            "packet": _CALLBACKS[2](self._guarded(self._packet)),
+            "callx": _CALLBACKS[6](self._guarded(self._callx)),
+            "tail_call": _CALLBACKS[3](self._guarded(self._tail_call)),
+        }
+
+    # --- running ------------------------------------------------------------------------------
+
+    def run(self, image: Image, run: Run, arguments: tuple[int, ...] = ()) -> int:
+        """R0 at the end, as `Engine` says."""
+        native = image.native
+        if native is None or native.engine is not self:
+            native = self.compile(image)
+        outer = self._run, self._tail_calls, self._cells[LIMIT], self._cells[FRAME]
+        chain = run.memory.push_stack()
+        self._run, self._tail_calls = run, 0
+        self._cells[LIMIT] = chain + FRAMES * FRAME_PITCH
+        run.image = image
+        run.call = self._call
+        r1, r2, r3, r4, r5, *_ = (*arguments, 0, 0, 0, 0, 0)
+        try:
+            result: int = native.entry(r1, r2, r3, r4, r5, chain + FRAME_PITCH)
+            if self._cells[ABORT]:
+                self._raise()
+            return result
+        finally:
+            run.call = None
+            run.memory.pop_stack()
+            self._run, self._tail_calls, self._cells[LIMIT], self._cells[FRAME] = outer
+
+    def _raise(self) -> None:
+        """What ended the run: a helper's exception, or a fault of the program's."""
+        cells, error = self._cells, self._error
+        slot = cells[SLOT] - 1
+        cells[ABORT] = cells[SLOT] = 0
+        self._error = None
+        if error is not None:
+            raise error
+        image = self._run.image
+        instructions = rows(image)
+        reason = instructions[slot] if slot < len(instructions) else "the program runs past its end"
+        if not isinstance(reason, str):
+            reason = f"more than {FRAMES} functions deep"
+        raise Fault(reason, insn=slot)
+
+    def _call(self, function: int, *arguments: int) -> int:
+        """`Run.call`: back into the program, on the frame after the caller's."""
+        cells, run = self._cells, self._run
+        frame = cells[FRAME]
+        image = run.image
+        slot, rest = divmod(function - CODE, 8)
+        if rest or slot not in image.starts:
+            raise Fault(f"{function:#x} is no function of the program")
+        if frame + MAX_CALL_FRAMES * FRAME_PITCH > cells[LIMIT]:
+            raise Fault(f"more than {FRAMES} functions deep")
+        r1, r2, r3, r4, r5, *_ = (*arguments, 0, 0, 0, 0, 0)
+        try:
+            result: int = image.native.functions[slot](r1, r2, r3, r4, r5, frame + FRAME_PITCH)
+            if cells[ABORT]:
+                self._raise()
+            return result
+        finally:
+            cells[FRAME] = frame
+            run.image = image
+
+    # --- what native code calls ---------------------------------------------------------------
+
+    def _guarded(self, function: Callable[..., int]) -> Callable[..., int]:
+        """The function, with exceptions kept for later."""
+
+        def guarded(*arguments: int) -> int:
+            try:
+                return function(*arguments)
+            except BaseException as error:
+                self._error = error
+                self._cells[ABORT] = 1
+                return 0
+
+        return guarded
+
+    def _helper(self, function: HelperFunction) -> Any:
+        """The callback of a helper; one per function, kept."""
+        callback = self._callbacks.get(function)
+        if callback is None:
+            cells = self._cells
+
+            def helper(r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
+                try:
+                    return function(self._run, r1, r2, r3, r4, r5)
+                except BaseException as error:
+                    self._error = error
+                    cells[ABORT] = 1
+                    return 0
+
+            callback = self._callbacks[function] = _CALLBACKS[5](helper)
+        return callback
+
+    def _probe(self, address: int, size: int) -> int:
+        probe = self._run.probe
+        return probe(address, size) if probe else 0
+
+    def _packet(self, offset: int, size: int) -> int:
+        packet = self._run.packet
+        value = packet(offset - (offset >> 63 << 64), size) if packet else None
+        return -1 if value is None else value
+
+    def _callx(self, number: int, *arguments: int) -> int:
+        helpers = self._run.image.helpers
+        if number not in helpers:
+            raise Fault(f"no helper has number {number}")
+        r1, r2, r3, r4, r5 = arguments
+        result: int = helpers[number](self._run, r1, r2, r3, r4, r5)
+        return result
+
+    def _tail_call(self, context: int, table: int, index: int) -> int:
+        """The address to go on at, 0 if the call fails."""
+        run = self._run
+        if run.tail_call is None or self._tail_calls >= MAX_TAIL_CALLS:
+            return 0
+        image = run.tail_call(context, table, index)
+        if image is None:
+            return 0
+        native = image.native
+        if native is None or native.engine is not self:
+            native = self.compile(image)
+        self._tail_calls += 1
+        run.image = image
+        address: int = native.address
+        return address
+
+    # --- compiling ----------------------------------------------------------------------------
+
+    def compile(self, image: Image) -> Native:
+        """Native code for the image, also left in `image.native`."""
+        llvm = session()
+        lifted = lift(image, llvm.header)
+        code = llvm.compile(lifted.text, self.level)
+        callbacks = {symbol: self._symbol(symbol, image) for symbol in lifted.symbols}
+        imports = {symbol: _address(callback) for symbol, callback in callbacks.items()}
+        library = llvm.load(code, imports, [f"f{start}" for start in lifted.functions])
+        functions: dict[int, Callable[..., int]] = {
+            start: _FUNCTION(library[f"f{start}"]) for start in lifted.functions
+        }
+        native = Native(
+            self, functions[0], functions, library["f0"], library, list(callbacks.values())
+        )
+        image.native = native
+        return native
+
+    def _symbol(self, symbol: str, image: Image) -> Any:
+        """The ctypes object that a symbol of a lifted image stands for."""
+        kind, _, number = symbol.rpartition("_")
+        if kind == "helper":
+            return self._helper(image.helpers[int(number)])
+        if kind == "kernel":
+            return self._helper(image.kfuncs[int(number)])
+        if symbol == "state":
+            return self._cells
+        if symbol == "memset":
+            return ctypes.memset
+        if symbol == "tail_return":
+
+            def tail_return() -> None:
+                self._run.image = image
+
+            return _VOID(tail_return)
+        return self._fixed[symbol]
+
+
+def _address(target: Any) -> int:
+    """Where a ctypes object or function lies."""
+    if isinstance(target, ctypes.Array):
+        return ctypes.addressof(target)
+    return ctypes.cast(target, ctypes.c_void_p).value or 0

@@ -1,0 +1,106 @@
+"""LLVM, as the JIT needs it: IR text to an object, an object to addresses.
+
+An object is plain data (ELF for this host's cpu) whose imports are symbols, so it can be kept and
+loaded again by a later process; `load` binds the symbols and makes it callable. LLVM is loaded at
+the first use and set up once per process. Only passes over functions run: a pipeline of those can
+be used again and again, one over modules cannot.
+
+What LLVM does not catch itself ends the process, hence every module is verified before passes run.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+from minibcc.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NATIVE = sys.byteorder == "little" and sys.maxsize > 1 << 32
+"""Whether the lifted code means the right thing here."""
+
+
+class Level(Record):
+    """How hard to try: function passes by llvmlite's names, and the code generator's level."""
+
+    passes: tuple[str, ...]
+    codegen: int
+
+
+FAST = Level((), 0)
+"""Quickest to compile."""
+GOOD = Level(("sroa", "instruction_combine", "simplify_cfg"), 1)
+"""What runs often enough to be compiled."""
+
+
+class Session:
+    """The process's LLVM: a target machine per level, a pipeline per level, one linker."""
+
+    def __init__(self) -> None:
+        import llvmlite.binding as llvm
+
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        self.llvm = llvm
+        self.target = llvm.Target.from_default_triple()
+        self.cpu: str = llvm.get_host_cpu_name()
+        self.features: str = llvm.get_host_cpu_features().flatten()
+        self.version = ".".join(map(str, llvm.llvm_version_info))
+        self.linker = llvm.create_lljit_compiler(self.machine(1), use_jit_link=False)
+        self.libraries = 0
+        self._machines: dict[int, Any] = {}
+        self._pipelines: dict[Level, Any] = {}
+        self.header = (
+            f'target triple = "{self.target.triple}"\n'
+            f'target datalayout = "{self.machine(1).target_data}"'
+        )
+
+    def machine(self, level: int) -> Any:
+        return self.target.create_target_machine(
+            cpu=self.cpu, features=self.features, opt=level, reloc="pic", codemodel="small"
+        )
+
+    def compile(self, text: str, level: Level) -> bytes:
+        """IR to an object. Raises RuntimeError if it is no valid IR, which is a bug of ours."""
+        module = self.llvm.parse_assembly(text)
+        module.verify()
+        machine = self._machines.get(level.codegen)
+        if machine is None:
+            machine = self._machines[level.codegen] = self.machine(level.codegen)
+        if level.passes:
+            pipeline = self._pipelines.get(level)
+            if pipeline is None:
+                pipeline = self._pipelines[level] = self._pipeline(machine, level)
+            builder, manager = pipeline
+            for function in module.functions:
+                if not function.is_declaration:
+                    manager.run(function, builder)
+        code: bytes = machine.emit_object(module)
+        return code
+
+    def _pipeline(self, machine: Any, level: Level) -> tuple[Any, Any]:
+        options = self.llvm.create_pipeline_tuning_options(speed_level=2)
+        builder = self.llvm.create_pass_builder(machine, options)
+        manager = self.llvm.create_new_function_pass_manager()
+        for name in level.passes:
+            getattr(manager, f"add_{name}_pass")()
+        return builder, manager
+
+    def load(self, code: bytes, imports: Mapping[str, int], exports: list[str]) -> Any:
+        """An object to addresses by name, valid as long as the returned mapping lives."""
+        library = self.llvm.JITLibraryBuilder().add_object_img(code)
+        for name, address in imports.items():
+            library.import_symbol(name, address)
+        for name in exports:
+            library.export_symbol(name)
+        self.libraries += 1
+        return library.link(self.linker, f"program{self.libraries}")
+
+
+@functools.cache
+def session() -> Session:
+    """LLVM, loaded now if it is not yet (some 60 ms)."""
+    return Session()
