@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from minibcc.btf.layout import MAX_CHAIN, MAX_DEPTH, Kind, kind_of
+from minibcc.btf.layout import MAX_CHAIN, MAX_DEPTH, MODIFIERS, Kind, kind_of
 from minibcc.btf.objects import MAKERS, Source
-from minibcc.btf.raw import MODIFIERS, Raw
+from minibcc.btf.raw import Raw
 from minibcc.btf.types import Enum, Type
 
 

@@ -71,6 +71,9 @@ class Kind(IntEnum):
     ENUM64 = 19
 
 
+MODIFIERS = frozenset((Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG))
+
+
 class Tail(Record):
     """What follows a record: `fixed` bytes, and `each` bytes as often as the record counts."""
 

@@ -11,11 +11,20 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from minibcc.btf.index import Index, build
-from minibcc.btf.layout import EACH, FIXED, HEADER, HEADER_SIZE, MAGIC, MAX_CHAIN, VERSION, Kind
+from minibcc.btf.layout import (
+    EACH,
+    FIXED,
+    HEADER,
+    HEADER_SIZE,
+    MAGIC,
+    MAX_CHAIN,
+    MODIFIERS,
+    VERSION,
+    Kind,
+)
 
 _RECORD = struct.Struct("<III")
 KINDS = list(Kind)
-MODIFIERS = frozenset((Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG))
 
 
 class Raw:
