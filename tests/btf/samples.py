@@ -128,7 +128,7 @@ def _struct(name: str, members: list[tuple[str, Type]], union: bool) -> Struct:
 
 
 types = st.recursive(
-    _ints | st.builds(lambda name: Struct(name, complete=False), _names).map(Ptr),
+    _ints | st.builds(lambda name: Struct(f"only_{name}", complete=False), _names).map(Ptr),
     _wrapped,
     max_leaves=12,
 )
