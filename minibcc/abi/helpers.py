@@ -322,6 +322,7 @@ VARIANTS: Final = {
             ("xdp_get_buff_len", "btf_id:xdp_buff"),
         )
     },
+    (ProgType.SK_REUSEPORT, "get_socket_cookie"): "btf_id_sock_common|null",
     (ProgType.SK_LOOKUP, "sk_assign"): "ctx socket|null anything",
     **{
         (prog_type, name): f"btf_id_sock_common anything anything {value} const_size"

@@ -345,18 +345,18 @@ def find(insn: Instruction) -> Opcode | None:
 
 
 def nearest(insn: Instruction) -> Opcode | None:
-    """The row that comes closest to an instruction: the one it is; else the one that differs in the
-    fewest fields, variants (whose `off`, `imm` or `src` chooses the operation) last. None only for
-    a byte that is no opcode."""
+    """The row that comes closest to an instruction: the one it is; else, as Linux reads it, the
+    variant whose `off`, `imm` or `src` it has, or the plain operation; reserved fields do not
+    count. None only for a byte that is no opcode."""
     rows = BY_CODE[insn[0]]
-    if not rows:
-        return None
-    return min(rows, key=lambda row: _distance(row, insn))
+    return min(rows, key=lambda row: _distance(row, insn)) if rows else None
 
 
-def _distance(row: Opcode, insn: Instruction) -> int:
+def _distance(row: Opcode, insn: Instruction) -> tuple[int, int]:
+    """How many fields that choose a variant differ, and how many differ at all."""
     pairs = zip((row.dst, row.src, row.off, row.imm), insn[1:], strict=True)
-    return sum(1 for wanted, value in pairs if wanted is not None and wanted != value)
+    wrong = [wanted for wanted, value in pairs if wanted is not None and wanted != value]
+    return sum(map(bool, wrong)), len(wrong)
 
 
 def of(

@@ -1,0 +1,105 @@
+"""The helper table, compared with the running kernel: program type by program type."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from minibcc.abi.bpf import AttachType, ProgType
+from minibcc.abi.helpers import ATTACHED, NOT_GPL, Helper, allowed, helper_for, helpers, name_of
+from minibcc.isa.instruction import Instruction
+from tests.live import DEFAULT_ATTACH, LOADABLE, kernel, verdict
+
+pytestmark = pytest.mark.kernel
+
+# What the table has switched on and the kernel at hand may have switched off: by configuration
+# (error injection, remote controls), or by lockdown.
+OPTIONAL = {"override_return", "probe_write_user", "rc_repeat", "rc_keydown", "rc_pointer_rel"}
+
+PLACES = sorted(
+    {(prog_type, int(DEFAULT_ATTACH.get(prog_type, 0))) for prog_type in LOADABLE}
+    | {(prog_type, int(attach)) for prog_type, attach in ATTACHED if prog_type in LOADABLE}
+    | {(prog_type, attach) for prog_type, attach, _ in NOT_GPL}
+    | {
+        (ProgType.CGROUP_SOCK_ADDR, AttachType.CGROUP_INET4_GETPEERNAME),
+        (ProgType.CGROUP_SOCK_ADDR, AttachType.CGROUP_UDP4_RECVMSG),
+    }
+)
+
+# What the kernel wants in R1 if it gets the context there, by what the table says of argument 1.
+EXPECTED = {
+    "map_ptr": "map_ptr",
+    "mem": "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_",
+    "btf_id": "ptr_, trusted_ptr_, rcu_ptr_",
+    "btf_id_sock_common": "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_",
+    "sock_common": "sock_common, sock, tcp_sock, xdp_sock",
+    "percpu_btf_id": "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_",
+    "ringbuf_mem": "ringbuf_mem",
+    "dynptr": "fp, dynptr_ptr",
+    "spin_lock": "map_value, ptr_",
+    "timer": "map_value",
+    "kptr_xchg_dest": "map_value, ptr_",
+}
+
+
+@pytest.mark.parametrize(("prog_type", "attach_type"), PLACES, ids=lambda value: str(int(value)))
+def test_who_may_call_what(prog_type: ProgType, attach_type: int) -> None:
+    """One load tells: whether the type may call it, and if so, whether only if GPL."""
+    kernel()
+    names = allowed(prog_type, attach_type)
+    for number, row in helpers().items():
+        log = _call(row, prog_type, attach_type, "MIT")
+        refused = "program of this type cannot use helper" in log
+        if row.name in OPTIONAL and refused:
+            continue
+        assert refused == (row.name not in names), f"{row.name}: {log}"
+        if not refused:
+            seen = helper_for(number, prog_type, attach_type)
+            assert seen is not None
+            assert ("GPL-restricted" in log) == seen.gpl, f"{row.name}: {log}"
+
+
+@pytest.mark.parametrize("prog_type", LOADABLE, ids=lambda value: value.name)
+def test_what_is_wanted_first(prog_type: ProgType) -> None:
+    """Called with the context, every helper that wants something else in R1 says what."""
+    kernel()
+    attach_type = int(DEFAULT_ATTACH.get(prog_type, 0))
+    for row in helpers().values():
+        seen = helper_for(row.number, prog_type, attach_type)
+        if seen is None or not seen.arguments:
+            continue
+        first = seen.arguments[0].kind
+        log = _call(row, prog_type, attach_type, "GPL")
+        if re.search("cannot use|might sleep|not supported|not allowed in probe", log):
+            continue
+        found = re.search(r"R1 type=ctx expected=(.*)", log)
+        assert (found[1] if found else None) == EXPECTED.get(first), f"{row.name}: {log}"
+
+
+def _call(row: Helper, prog_type: ProgType, attach_type: int, license: str) -> str:
+    program = [Instruction(0x85, imm=row.number), Instruction(0xB7), Instruction(0x95)]
+    return verdict(program, prog_type, attach_type, license=license)[1]
+
+
+def test_names() -> None:
+    for number in range(213):
+        _, log = verdict([Instruction(0x85, imm=number), Instruction(0xB7), Instruction(0x95)],
+                         ProgType.KPROBE, log_level=2)  # fmt: skip
+        assert f"call {name_of(number) or 'unknown'}#{number}" in log
+
+
+@pytest.mark.parametrize("row", helpers().values(), ids=lambda row: row.name)
+def test_how_many_arguments(row: Helper) -> None:
+    """R2 to R5 are asked for one after the other; how far the kernel gets with none of them set
+    shows that the next one is wanted."""
+    kernel()
+    prog_type = next(
+        (t for t in LOADABLE if row.name in allowed(t, DEFAULT_ATTACH.get(t, 0))), None
+    )
+    if prog_type is None or row.arguments[:1] == () or row.arguments[0].kind != "ctx":
+        return
+    log = _call(row, prog_type, int(DEFAULT_ATTACH.get(prog_type, 0)), "GPL")
+    if re.search("cannot use|might sleep|not supported", log):
+        return
+    assert ("R2 !read_ok" in log) == (len(row.arguments) > 1), log
