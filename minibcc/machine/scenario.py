@@ -28,7 +28,7 @@ PAGES = (
     "/var/www/html/style.css",
     "/var/www/html/missing.png",
 )
-MISSING = ("/root/missing.py", "/var/www/html/missing.png", "/etc/locale.alias")
+MISSING = ("/usr/lib/python3.11/missing.py", "/var/www/html/missing.png", "/etc/locale.alias")
 """Paths that somebody asks for in vain."""
 
 LIBRARIES = ("/etc/ld.so.cache", "/lib/x86_64-linux-gnu/libc.so.6")
@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "ps": ("/proc/self/stat", "/proc/uptime", "/proc/meminfo", "/proc/1/stat", "/proc/1/status"),
     "date": ("/etc/localtime",),
     "id": ("/etc/nsswitch.conf", "/etc/passwd", "/etc/group"),
-    "python3": ("/usr/lib/python3.11/os.py", "/usr/lib/python3.11/site.py", "/root/missing.py"),
+    "python3": ("/usr/lib/python3.11/os.py", "/usr/lib/python3.11/site.py", "/usr/lib/python3.11/missing.py"),
 }
 """Files that a short command opens after its libraries."""
 
