@@ -20,7 +20,18 @@ D = TypeVar("D", bound="Description")
 
 
 class Description:
-    """What an open descriptor stands for; by default nothing can be done with it."""
+    """What an open descriptor stands for; by default nothing can be done with it. Maps may hold one
+    too: it closes with its last holder."""
+
+    holders = 1
+
+    def hold(self) -> None:
+        self.holders += 1
+
+    def put(self) -> None:
+        self.holders -= 1
+        if self.holders == 0:
+            self.close()
 
     def woken(self) -> int:
         """How often those who sleep on it have been woken, ever."""
@@ -47,7 +58,7 @@ class Description:
         raise failure(ENODEV)
 
     def close(self) -> None:
-        """The last descriptor went."""
+        """The last holder went."""
 
 
 class ObjectDescription(Description):
@@ -57,7 +68,7 @@ class ObjectDescription(Description):
         self.item = item
         self.readable = readable
         self.writable = writable
-        item.hold()
+        item.add_user()
 
     def woken(self) -> int:
         return self.item.wakeups
@@ -71,8 +82,7 @@ class ObjectDescription(Description):
         return self.item.mmap(length, offset, writable=writable)
 
     def close(self) -> None:
-        self.item.descriptor_closed()
-        self.item.put()
+        self.item.drop_user()
 
 
 class Descriptors:
@@ -95,7 +105,7 @@ class Descriptors:
         description = self.get(number)
         del self._open[number]
         heapq.heappush(self._free, number)
-        description.close()
+        description.put()
 
     def get(self, number: int) -> Description:
         """Raises EBADF."""

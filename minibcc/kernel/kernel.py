@@ -101,6 +101,8 @@ class Kernel:
         self.btfs: IdTable[BtfObject] = IdTable(first_id)
         self.links: IdTable[Link] = IdTable(first_id)
         self.descriptors = Descriptors()
+        self.devices = {1: "lo", 2: "eth0"}
+        """Network devices by index."""
         self.pins: dict[str, KernelObject] = {}
         self.trace = TraceBuffer()
         self.contexts = ContextPool(memory)
@@ -187,7 +189,7 @@ class Kernel:
     # --- pins ---------------------------------------------------------------------------------
 
     def pin(self, path: str, item: KernelObject) -> None:
-        item.hold()
+        item.add_user()
         self.pins[path] = item
 
     def descriptor_for(self, item: KernelObject, flags: int = 0) -> int:
@@ -209,7 +211,7 @@ class Kernel:
         self.descriptors.close_all()
         pins, self.pins = self.pins, {}
         for item in pins.values():
-            item.put()
+            item.drop_user()
 
     # --- what events need ---------------------------------------------------------------------
 

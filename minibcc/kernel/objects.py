@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 class KernelObject:
     """The base: an id (0 until it is in a table) and a count of those who hold it.
 
-    `wakeups` counts the times that sleepers on its descriptor were woken.
+    `wakeups` counts the times that sleepers on its descriptor were woken; `users` counts
+    descriptors and pins, the holders outside the kernel.
     """
 
     wakeups = 0
+    users = 0
 
     def __init__(self) -> None:
         self.id = 0
@@ -60,8 +62,19 @@ class KernelObject:
     def mmap(self, length: int, offset: int, *, writable: bool) -> memoryview:
         raise failure(ENODEV)
 
-    def descriptor_closed(self) -> None:
-        """A descriptor of it went."""
+    def abandoned(self) -> None:
+        """The last descriptor or pin went, though the kernel itself may still hold the object."""
+
+    def add_user(self) -> None:
+        """One more descriptor or pin."""
+        self.hold()
+        self.users += 1
+
+    def drop_user(self) -> None:
+        self.users -= 1
+        if self.users == 0:
+            self.abandoned()
+        self.put()
 
 
 T = TypeVar("T", bound=KernelObject)

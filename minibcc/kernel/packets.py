@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import builtins
 import struct
-from errno import EINVAL
+from errno import EINVAL, ENOMEM
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import ProgType
@@ -59,6 +59,8 @@ class Packet:
         self.end = self.start + len(data)
         self.meta = self.start
         self.mac = self.start
+        self.target: tuple[str, int] | None = None
+        """Where a redirection wants the packet to go: a kind of place and its number."""
         self.context_size = (XDP_MD_SIZE if self.is_xdp else SK_BUFF_SIZE) + 24
         self.context = self.memory.allocate(self.context_size)
         self._set_context(context)
@@ -99,6 +101,33 @@ class Packet:
             store(self.context + place, 8, address)
         if not self.is_xdp:
             store(self.context + LENGTH, 4, self.length)
+
+    def field(self, offset: int, value: int) -> None:
+        """Sets a 32-bit field of the context."""
+        self.memory.store(self.context + offset, 4, value)
+
+    def move_start(self, delta: int, *, clear: bool) -> int:
+        """Takes bytes from the headroom (`delta` below 0) or gives them back; 0, or -EINVAL where
+        there are none. With `clear`, new bytes are zero."""
+        start = self.start + delta
+        if start < self.buffer or start > self.end:
+            return -EINVAL
+        if clear and delta < 0:
+            self.memory.view(start, -delta)[:] = bytes(-delta)
+        self.start = self.meta = start
+        self.sync()
+        return 0
+
+    def set_length(self, length: int) -> int:
+        """Cuts the packet or lengthens it with zeros; 0, or -ENOMEM where there is no room."""
+        end = self.start + length
+        if end > self.buffer + self.size:
+            return -ENOMEM
+        if end > self.end:
+            self.memory.view(self.end, end - self.end)[:] = bytes(end - self.end)
+        self.end = end
+        self.sync()
+        return 0
 
     def context_bytes(self) -> builtins.bytes:
         """The context as user space gets it back: XDP's pointers as offsets."""

@@ -53,7 +53,7 @@ def task_pt_regs(run: Run, task: int, r2: int, r3: int, r4: int, r5: int) -> int
     return address
 
 
-@helper("get_current_cgroup_id", "get_cgroup_classid")
+@helper("get_current_cgroup_id")
 def get_current_cgroup_id(run: Run, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
     number: int = run.task.cgroup_id
     return number

@@ -15,12 +15,19 @@ from minibcc.abi.helpers import name_of
 from minibcc.kernel.vm.execution import HelperFunction
 
 MODULES = (
+    "checksum",
     "copying",
     "current",
+    "iteration",
     "mapping",
     "numbers",
     "output",
+    "packet",
     "printing",
+    "records",
+    "redirection",
+    "stack",
+    "storage",
     "text",
     "timing",
 )

@@ -12,7 +12,7 @@ Mirrors kernel/bpf/hashtab.c.
 from __future__ import annotations
 
 from errno import E2BIG, EINVAL, ENOENT
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from minibcc.abi.bpf import MapFlags, MapType
 from minibcc.abi.requests import Batch
@@ -44,7 +44,7 @@ CHUNK = 128
 class HashMap(Map):
     """BPF_MAP_TYPE_HASH, PERCPU_HASH, LRU_HASH and LRU_PERCPU_HASH."""
 
-    types = (
+    types: ClassVar[tuple[MapType, ...]] = (
         MapType.HASH,
         MapType.PERCPU_HASH,
         MapType.LRU_HASH,

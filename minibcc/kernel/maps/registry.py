@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING
 from minibcc.abi.bpf import MapFlags, MapType
 from minibcc.kernel.errnos import failure
 from minibcc.kernel.maps.array import ArrayMap
+from minibcc.kernel.maps.devices import DeviceMap, ProcessorMap, SocketMap
 from minibcc.kernel.maps.hash import HashMap
+from minibcc.kernel.maps.queue import BloomFilter, QueueMap
+from minibcc.kernel.maps.references import (
+    ArrayOfMaps,
+    CgroupArray,
+    HashOfMaps,
+    PerfEventArray,
+    ProgramArray,
+)
+from minibcc.kernel.maps.ringbuf import RingBuffer
+from minibcc.kernel.maps.stacks import StackTraceMap
+from minibcc.kernel.maps.storage import CgroupStorage, StorageMap
+from minibcc.kernel.maps.trie import PrefixTrie
 from minibcc.kernel.objects import BtfObject
 
 if TYPE_CHECKING:
@@ -16,9 +29,27 @@ if TYPE_CHECKING:
     from minibcc.kernel.kernel import Kernel
     from minibcc.kernel.maps.base import Map
 
-MAPS: dict[MapType, type[Map]] = {
-    kind: family for family in (ArrayMap, HashMap) for kind in family.types
-}
+FAMILIES: tuple[type[Map], ...] = (
+    ArrayMap,
+    HashMap,
+    PrefixTrie,
+    QueueMap,
+    BloomFilter,
+    RingBuffer,
+    StackTraceMap,
+    ProgramArray,
+    PerfEventArray,
+    CgroupArray,
+    ArrayOfMaps,
+    HashOfMaps,
+    DeviceMap,
+    ProcessorMap,
+    SocketMap,
+    StorageMap,
+    CgroupStorage,
+)
+
+MAPS: dict[MapType, type[Map]] = {kind: family for family in FAMILIES for kind in family.types}
 
 
 def create(kernel: Kernel, request: MapCreate) -> Map:

@@ -1,0 +1,241 @@
+"""Maps for redirecting packets: to devices, processors and sockets.
+
+Device and processor maps check what user space writes and give it back. The simulated machine has
+no sockets to put into the others; they can be created, and stay empty. Mirrors
+kernel/bpf/devmap.c, kernel/bpf/cpumap.c, net/xdp/xskmap.c, net/core/sock_map.c and
+kernel/bpf/reuseport_array.c.
+"""
+
+from __future__ import annotations
+
+import struct
+from errno import E2BIG, EEXIST, EINVAL, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, EOVERFLOW
+from typing import TYPE_CHECKING, ClassVar
+
+from minibcc.abi.bpf import MapFlags, MapType, ProgType
+from minibcc.kernel.errnos import ENOTSUPP, failure
+from minibcc.kernel.maps.array import IndexedMap
+from minibcc.kernel.maps.base import EXIST, NOEXIST, Map, power_of_two
+
+if TYPE_CHECKING:
+    from minibcc.abi.requests import MapCreate
+    from minibcc.kernel.kernel import Kernel
+    from minibcc.kernel.objects import Program
+
+MAX_CPUS = 512
+QUEUE_MAX = 16384
+ACCESS = MapFlags.NUMA_NODE | MapFlags.RDONLY | MapFlags.WRONLY
+
+STRUCT_SIZES = {
+    MapType.DEVMAP: 344,
+    MapType.DEVMAP_HASH: 344,
+    MapType.CPUMAP: 304,
+    MapType.XSKMAP: 304,
+    MapType.SOCKMAP: 376,
+    MapType.SOCKHASH: 384,
+    MapType.REUSEPORT_SOCKARRAY: 296,
+}
+"""Bytes of each type's structure in Linux 6.18."""
+
+
+class Redirection(Map):
+    """What these maps share: elements by key, and the sizes that Linux would say they take."""
+
+    key_sizes = (4,)
+    value_sizes: ClassVar[tuple[int, ...] | None] = (4,)
+    flags_allowed = ACCESS
+
+    def __init__(self, kernel: Kernel, request: MapCreate) -> None:
+        super().__init__(kernel, request)
+        self.elements: dict[bytes, int] = {}
+        """Key to the address of the element's value."""
+        self.programs: dict[bytes, Program] = {}
+
+    def release(self) -> None:
+        for key in tuple(self.elements):
+            self._remove(key)
+        super().release()
+
+    @property
+    def memlock(self) -> int:
+        usage = STRUCT_SIZES[self.type]
+        if self.type == MapType.SOCKHASH:
+            return usage + 16 * power_of_two(self.max_entries)
+        if self.type == MapType.DEVMAP_HASH:
+            return usage + 8 * power_of_two(self.max_entries)
+        return usage + 8 * self.max_entries
+
+    def _remove(self, key: bytes) -> None:
+        address = self.elements.pop(key, 0)
+        if address:
+            self.memory.free(address)
+        program = self.programs.pop(key, None)
+        if program is not None:
+            program.put()
+
+    def _put(self, key: bytes, number: int, program: Program | None) -> None:
+        """An element: a number and the id of its program."""
+        self._remove(key)
+        address = self.memory.allocate(self.stride, writable=False)
+        value = struct.pack("<II", number, program.id if program is not None else 0)
+        self.memory.view(address, self.value_size)[:] = value[: self.value_size]
+        self.elements[key] = address
+        if program is not None:
+            program.hold()
+            self.programs[key] = program
+
+    def _program(self, value: bytes, attach_type: int) -> Program | None:
+        """The XDP program that a value names behind its number."""
+        if self.value_size < 8:
+            return None
+        fd = struct.unpack_from("<i", value, 4)[0]
+        if fd <= 0:
+            return None
+        program = self.kernel.program_of(fd)
+        if program.request.prog_type != ProgType.XDP:
+            raise failure(EINVAL)
+        return program
+
+    def lookup(self, key: bytes, cpu: int) -> int:
+        return self.elements.get(key, 0)
+
+    def next_key(self, key: bytes | None) -> bytes:
+        return IndexedMap.next_key(self, key)  # type: ignore[arg-type]  # it needs max_entries alone
+
+    def remove(self, key: bytes) -> None:
+        if int.from_bytes(key, "little") >= self.max_entries:
+            raise failure(EINVAL)
+        self._remove(key)
+
+
+class DeviceMap(Redirection):
+    """BPF_MAP_TYPE_DEVMAP and DEVMAP_HASH: the index of a device, and a program to run there."""
+
+    types = (MapType.DEVMAP, MapType.DEVMAP_HASH)
+    value_sizes = (4, 8)
+
+    def write(self, key: bytes, value: bytes, flags: int) -> None:
+        hashed = self.type == MapType.DEVMAP_HASH
+        if flags > EXIST:
+            raise failure(EINVAL)
+        if not hashed:
+            if int.from_bytes(key, "little") >= self.max_entries:
+                raise failure(E2BIG)
+            if flags == NOEXIST:
+                raise failure(EEXIST)
+        elif key in self.elements and flags & NOEXIST:
+            raise failure(EEXIST)
+        index = struct.unpack_from("<I", value)[0]
+        if not index and not hashed:
+            if len(value) >= 8 and struct.unpack_from("<i", value, 4)[0] > 0:
+                raise failure(EINVAL)
+            self._remove(key)
+            return
+        if index not in self.kernel.devices:
+            raise failure(EINVAL)
+        program = self._program(value, 0)
+        if hashed and key not in self.elements and len(self.elements) >= self.max_entries:
+            raise failure(E2BIG)
+        self._put(key, index, program)
+
+    def remove(self, key: bytes) -> None:
+        if self.type == MapType.DEVMAP_HASH:
+            if key not in self.elements:
+                raise failure(ENOENT)
+            self._remove(key)
+            return
+        super().remove(key)
+
+    def next_key(self, key: bytes | None) -> bytes:
+        if self.type == MapType.DEVMAP:
+            return super().next_key(key)
+        keys = sorted(self.elements)
+        position = keys.index(key) + 1 if key in self.elements else 0
+        if position >= len(keys):
+            raise failure(ENOENT)
+        return keys[position]
+
+
+class ProcessorMap(Redirection):
+    """BPF_MAP_TYPE_CPUMAP: the length of a processor's queue, and a program to run there."""
+
+    types = (MapType.CPUMAP,)
+    value_sizes = (4, 8)
+
+    @classmethod
+    def check(cls, request: MapCreate) -> None:
+        super().check(request)
+        if request.max_entries > MAX_CPUS:
+            raise failure(E2BIG)
+
+    def write(self, key: bytes, value: bytes, flags: int) -> None:
+        cpu = int.from_bytes(key, "little")
+        if flags > EXIST:
+            raise failure(EINVAL)
+        if cpu >= self.max_entries:
+            raise failure(E2BIG)
+        if flags == NOEXIST:
+            raise failure(EEXIST)
+        length = struct.unpack_from("<I", value)[0]
+        if length > QUEUE_MAX:
+            raise failure(EOVERFLOW)
+        if cpu >= self.cpus:
+            raise failure(ENODEV)
+        if length:
+            self._put(key, length, self._program(value, 0))
+        else:
+            self._remove(key)
+
+
+class SocketMap(Redirection):
+    """Maps of sockets: XSKMAP, SOCKMAP, SOCKHASH, REUSEPORT_SOCKARRAY. They stay empty."""
+
+    types = (
+        MapType.XSKMAP,
+        MapType.SOCKMAP,
+        MapType.SOCKHASH,
+        MapType.REUSEPORT_SOCKARRAY,
+    )
+    value_sizes = (4, 8)
+
+    @classmethod
+    def check(cls, request: MapCreate) -> None:
+        if request.map_type == MapType.XSKMAP and request.value_size != 4:
+            raise failure(EINVAL)
+        if request.map_type == MapType.SOCKHASH:
+            if not request.key_size or not request.max_entries:
+                raise failure(EINVAL)
+            if request.value_size not in (4, 8) or request.map_flags & ~ACCESS:
+                raise failure(EINVAL)
+            if request.key_size > 512:
+                raise failure(E2BIG)
+            return
+        super().check(request)
+
+    def read(self, key: bytes, flags: int) -> bytes:
+        if self.type == MapType.XSKMAP:
+            raise failure(ENOTSUPP)
+        if self.value_size != 8:
+            raise failure(ENOSPC)
+        raise failure(ENOENT)
+
+    def write(self, key: bytes, value: bytes, flags: int) -> None:
+        if flags > EXIST:
+            raise failure(EINVAL)
+        if self.type != MapType.SOCKHASH and int.from_bytes(key, "little") >= self.max_entries:
+            raise failure(E2BIG)
+        self.kernel.descriptors.get(int.from_bytes(value[:4], "little"))
+        raise failure(EINVAL if self.type == MapType.REUSEPORT_SOCKARRAY else EOPNOTSUPP)
+
+    def remove(self, key: bytes) -> None:
+        if self.type == MapType.SOCKHASH:
+            raise failure(ENOENT)
+        if int.from_bytes(key, "little") >= self.max_entries:
+            raise failure(EINVAL)
+        if self.type != MapType.XSKMAP:
+            raise failure(ENOENT if self.type == MapType.REUSEPORT_SOCKARRAY else EINVAL)
+
+    def next_key(self, key: bytes | None) -> bytes:
+        if self.type == MapType.SOCKHASH:
+            raise failure(ENOENT)
+        return super().next_key(key)

@@ -1,0 +1,306 @@
+"""Maps whose elements are other objects: programs, perf events, cgroups, maps.
+
+User space writes a descriptor; the map holds the object behind it; reading back gives the object's
+id where Linux gives it. Mirrors the ``fd_array_map_*`` functions of kernel/bpf/arraymap.c,
+kernel/bpf/map_in_map.c and the end of kernel/bpf/hashtab.c.
+"""
+
+from __future__ import annotations
+
+from errno import E2BIG, EBADF, EINVAL, ENOENT
+from typing import TYPE_CHECKING
+
+from minibcc.abi.bpf import MapFlags, MapType
+from minibcc.kernel.errnos import ENOTSUPP, checked, failure
+from minibcc.kernel.events import PerfEvent
+from minibcc.kernel.maps.array import STRUCT_SIZE, IndexedMap
+from minibcc.kernel.maps.base import ANY, Map
+from minibcc.kernel.maps.hash import HashMap
+
+if TYPE_CHECKING:
+    from minibcc.abi.requests import MapCreate
+    from minibcc.kernel.kernel import Kernel
+    from minibcc.kernel.objects import Program
+
+UNCOMMON = (
+    MapType.PROG_ARRAY,
+    MapType.CGROUP_STORAGE,
+    MapType.PERCPU_CGROUP_STORAGE,
+    MapType.STRUCT_OPS,
+)
+"""Types that no map of maps may hold (without ``map_meta_equal``)."""
+
+
+class ReferenceArray(IndexedMap):
+    """What the arrays share whose elements are descriptors for user space."""
+
+    value_sizes = (4,)
+
+    @classmethod
+    def check(cls, request: MapCreate) -> None:
+        """``fd_array_map_alloc_check``."""
+        if request.map_flags & (MapFlags.RDONLY_PROG | MapFlags.WRONLY_PROG):
+            raise failure(EINVAL)
+        super().check(request)
+
+    @property
+    def memlock(self) -> int:
+        return STRUCT_SIZE + 8 * self.max_entries
+
+    def index(self, key: bytes, flags: int = ANY) -> int:
+        """The index that an update names. Raises EINVAL, E2BIG."""
+        if flags != ANY:
+            raise failure(EINVAL)
+        index = int.from_bytes(key, "little")
+        if index >= self.max_entries:
+            raise failure(E2BIG)
+        return index
+
+    def read(self, key: bytes, flags: int) -> bytes:
+        raise failure(ENOTSUPP)
+
+
+class ProgramArray(ReferenceArray):
+    """BPF_MAP_TYPE_PROG_ARRAY: what tail calls go through. All programs are of one type."""
+
+    types = (MapType.PROG_ARRAY,)
+
+    def __init__(self, kernel: Kernel, request: MapCreate) -> None:
+        super().__init__(kernel, request)
+        self.programs: dict[int, Program] = {}
+        self.owner: int | None = None
+        """The type of the first program that was put in or that used the map."""
+
+    def abandoned(self) -> None:
+        """Programs and the map would hold each other: out of user space's reach, it empties."""
+        programs, self.programs = self.programs, {}
+        for program in programs.values():
+            program.put()
+
+    def release(self) -> None:
+        self.abandoned()
+        super().release()
+
+    def program_at(self, index: int) -> Program | None:
+        return self.programs.get(index)
+
+    def read(self, key: bytes, flags: int) -> bytes:
+        found = self.programs.get(int.from_bytes(key, "little"))
+        if found is None:
+            raise failure(ENOENT)
+        return found.id.to_bytes(4, "little")
+
+    def write(self, key: bytes, value: bytes, flags: int) -> None:
+        index = self.index(key, flags)
+        program = self.kernel.program_of(int.from_bytes(value, "little"))
+        if self.owner is None:
+            self.owner = program.request.prog_type
+        if self.owner != program.request.prog_type:
+            raise failure(EINVAL)
+        program.hold()
+        old = self.programs.get(index)
+        self.programs[index] = program
+        if old is not None:
+            old.put()
+
+    def remove(self, key: bytes) -> None:
+        found = self.programs.pop(self.index(key), None)
+        if found is None:
+            raise failure(ENOENT)
+        found.put()
+
+
+class PerfEventArray(ReferenceArray):
+    """BPF_MAP_TYPE_PERF_EVENT_ARRAY: an event per processor, to write to or to read."""
+
+    types = (MapType.PERF_EVENT_ARRAY,)
+
+    def __init__(self, kernel: Kernel, request: MapCreate) -> None:
+        super().__init__(kernel, request)
+        self.events: dict[int, PerfEvent] = {}
+
+    def abandoned(self) -> None:
+        """Without BPF_F_PRESERVE_ELEMS, events go with the map's last descriptor."""
+        if not self.flags & MapFlags.PRESERVE_ELEMS:
+            self._empty()
+
+    def release(self) -> None:
+        self._empty()
+        super().release()
+
+    def _empty(self) -> None:
+        events, self.events = self.events, {}
+        for event in events.values():
+            event.put()
+
+    def event_at(self, index: int) -> PerfEvent | None:
+        return self.events.get(index)
+
+    def write(self, key: bytes, value: bytes, flags: int) -> None:
+        index = self.index(key, flags)
+        event = self.kernel.descriptors.get(int.from_bytes(value, "little"))
+        if not isinstance(event, PerfEvent):
+            raise failure(EBADF)
+        event.hold()
+        old = self.events.get(index)
+        self.events[index] = event
+        if old is not None:
+            old.put()
+
+    def remove(self, key: bytes) -> None:
+        found = self.events.pop(self.index(key), None)
+        if found is None:
+            raise failure(ENOENT)
+        found.put()
+
+
+class CgroupArray(ReferenceArray):
+    """BPF_MAP_TYPE_CGROUP_ARRAY. There are no cgroup directories to open: it stays empty."""
+
+    types = (MapType.CGROUP_ARRAY,)
+
+    def cgroup_at(self, index: int) -> int:
+        return -E2BIG if index >= self.max_entries else -EINVAL
+
+    def write(self, key: bytes, value: bytes, flags: int) -> None:
+        self.index(key, flags)
+        self.kernel.descriptors.get(int.from_bytes(value, "little"))
+        raise failure(EBADF)
+
+    def remove(self, key: bytes) -> None:
+        self.index(key)
+        raise failure(ENOENT)
+
+
+# --- maps of maps ------------------------------------------------------------------------------
+
+
+def inner_template(kernel: Kernel, request: MapCreate) -> Map:
+    """The map that says what the elements are like (``bpf_map_meta_alloc``)."""
+    if request.inner_map_fd is None:
+        raise failure(EBADF)
+    inner = kernel.map_of(request.inner_map_fd)
+    if isinstance(inner, ArrayOfMaps | HashOfMaps):
+        raise failure(EINVAL)
+    if inner.type in UNCOMMON:
+        raise failure(ENOTSUPP)
+    return inner
+
+
+def alike(template: Map, inner: Map) -> bool:
+    """``bpf_map_meta_equal``; an array's length counts unless it has BPF_F_INNER_MAP."""
+    same = (
+        template.type == inner.type
+        and template.key_size == inner.key_size
+        and template.value_size == inner.value_size
+        and template.flags == inner.flags
+    )
+    if same and template.type == MapType.ARRAY and not template.flags & MapFlags.INNER_MAP:
+        return template.max_entries == inner.max_entries
+    return same
+
+
+class ArrayOfMaps(ReferenceArray):
+    """BPF_MAP_TYPE_ARRAY_OF_MAPS."""
+
+    types = (MapType.ARRAY_OF_MAPS,)
+    batches = True
+
+    def __init__(self, kernel: Kernel, request: MapCreate) -> None:
+        self.template = inner_template(kernel, request)
+        super().__init__(kernel, request)
+        self.template.hold()
+        self.facts.inner = self.template.facts
+        self.inner: dict[int, Map] = {}
+
+    def release(self) -> None:
+        for map in (self.template, *self.inner.values()):
+            map.put()
+        self.inner.clear()
+        super().release()
+
+    def lookup(self, key: bytes, cpu: int) -> int:
+        inner = self.inner.get(int.from_bytes(key, "little"))
+        return 0 if inner is None else inner.address
+
+    def read(self, key: bytes, flags: int) -> bytes:
+        inner = self.inner.get(int.from_bytes(key, "little"))
+        if inner is None:
+            raise failure(ENOENT)
+        return inner.id.to_bytes(4, "little")
+
+    def write(self, key: bytes, value: bytes, flags: int) -> None:
+        index = self.index(key, flags)
+        inner = self.kernel.map_of(int.from_bytes(value, "little"))
+        if not alike(self.template, inner):
+            raise failure(EINVAL)
+        inner.hold()
+        old = self.inner.get(index)
+        self.inner[index] = inner
+        if old is not None:
+            old.put()
+
+    def remove(self, key: bytes) -> None:
+        found = self.inner.pop(self.index(key), None)
+        if found is None:
+            raise failure(ENOENT)
+        found.put()
+
+
+class HashOfMaps(HashMap):
+    """BPF_MAP_TYPE_HASH_OF_MAPS; a slot's value is the address of the inner map."""
+
+    types = (MapType.HASH_OF_MAPS,)
+
+    @classmethod
+    def check(cls, request: MapCreate) -> None:
+        """``fd_htab_map_alloc_check``."""
+        if request.value_size != 4:
+            raise failure(EINVAL)
+        super().check(request)
+
+    def __init__(self, kernel: Kernel, request: MapCreate) -> None:
+        self.template = inner_template(kernel, request)
+        super().__init__(kernel, request)
+        self.template.hold()
+        self.facts.inner = self.template.facts
+
+    def release(self) -> None:
+        for slot in self.slots.values():
+            self._inner(slot).put()
+        self.template.put()
+        super().release()
+
+    def _inner(self, slot: int) -> Map:
+        return self.kernel.map_at[self.memory.load(self.addresses[slot], 8)]
+
+    def lookup(self, key: bytes, cpu: int) -> int:
+        slot = self.slots.get(key)
+        return 0 if slot is None else self.memory.load(self.addresses[slot], 8)
+
+    def value_at(self, address: int) -> bytes:
+        inner = self.kernel.map_at[self.memory.load(address, 8)]
+        return inner.id.to_bytes(4, "little")
+
+    def write(self, key: bytes, value: bytes, flags: int) -> None:
+        inner = self.kernel.map_of(int.from_bytes(value, "little"))
+        if not alike(self.template, inner):
+            raise failure(EINVAL)
+        old = self.slots.get(key)
+        before = None if old is None else self._inner(old)
+        slot = checked(self._prepare(key, flags))
+        inner.hold()
+        self.memory.store(self.addresses[slot], 8, inner.address)
+        if before is not None:
+            before.put()
+
+    def remove(self, key: bytes) -> None:
+        slot = self.slots.get(key)
+        if slot is None:
+            raise failure(ENOENT)
+        inner = self._inner(slot)
+        self._drop(key)
+        inner.put()
+
+    def take(self, key: bytes, flags: int) -> bytes:
+        raise failure(ENOTSUPP)

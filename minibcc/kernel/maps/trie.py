@@ -1,0 +1,142 @@
+"""The prefix trie: the longest stored prefix of a key wins.
+
+A key is a length in bits and data; only that many bits of the data count. Values live in slots of
+a `HashMap`, filed under the masked key; a look-up tries the lengths that occur, longest first.
+Iteration is in Linux's order, longer prefixes before the shorter ones that hold them. Mirrors
+kernel/bpf/lpm_trie.c.
+"""
+
+from __future__ import annotations
+
+from errno import EINVAL, ENOENT, ENOSPC
+from typing import TYPE_CHECKING
+
+from minibcc.abi.bpf import MapFlags, MapType
+from minibcc.abi.requests import Batch
+from minibcc.kernel.errnos import ENOTSUPP, failure
+from minibcc.kernel.maps.base import ACCESS_FLAGS, EXIST, KMALLOC_LIMIT, Map, update_flags_error
+from minibcc.kernel.maps.hash import HashMap
+
+if TYPE_CHECKING:
+    from minibcc.abi.requests import MapCreate
+    from minibcc.kernel.kernel import Kernel
+
+NODE_SIZE = 24
+"""Bytes of ``struct lpm_trie_node``."""
+DATA_MAX = 256
+
+
+class PrefixTrie(HashMap):
+    """BPF_MAP_TYPE_LPM_TRIE."""
+
+    types = (MapType.LPM_TRIE,)
+
+    @classmethod
+    def check(cls, request: MapCreate) -> None:
+        """``trie_alloc``."""
+        flags = request.map_flags
+        allowed = MapFlags.NO_PREALLOC | MapFlags.NUMA_NODE | ACCESS_FLAGS
+        both = MapFlags.RDONLY_PROG | MapFlags.WRONLY_PROG
+        if (
+            not request.max_entries
+            or not flags & MapFlags.NO_PREALLOC
+            or flags & ~allowed
+            or flags & both == both
+            or not 5 <= request.key_size <= 4 + DATA_MAX
+            or not 1 <= request.value_size <= KMALLOC_LIMIT - NODE_SIZE - DATA_MAX
+        ):
+            raise failure(EINVAL)
+
+    def __init__(self, kernel: Kernel, request: MapCreate) -> None:
+        super().__init__(kernel, request)
+        self.bits = 8 * (self.key_size - 4)
+        self.lengths: dict[int, int] = {}
+        """How many prefixes there are of each length."""
+        self._ordered: list[bytes] | None = None
+
+    @property
+    def memlock(self) -> int:
+        return (NODE_SIZE + self.key_size - 4 + self.value_size) * len(self.slots)
+
+    def _masked(self, key: bytes, length: int) -> bytes:
+        """The key under which a prefix is filed: its length, and data with zeros behind it."""
+        number = int.from_bytes(key[4:], "big") >> self.bits - length << self.bits - length
+        return length.to_bytes(4, "little") + number.to_bytes(self.key_size - 4, "big")
+
+    def find(self, key: bytes) -> int:
+        most = int.from_bytes(key[:4], "little")
+        if most > self.bits:
+            return 0
+        for length in sorted(self.lengths, reverse=True):
+            if length <= most:
+                slot = self.slots.get(self._masked(key, length))
+                if slot is not None:
+                    return self.addresses[slot]
+        return 0
+
+    def lookup(self, key: bytes, cpu: int) -> int:
+        return self.find(key)
+
+    def update(self, key: bytes, value: bytes, flags: int, cpu: int) -> int:
+        length = int.from_bytes(key[:4], "little")
+        if flags > EXIST or length > self.bits:
+            return -EINVAL
+        filed = self._masked(key, length)
+        slot = self.slots.get(filed)
+        error = update_flags_error(flags, exists=slot is not None)
+        if error:
+            return error
+        if slot is None:
+            slot = self._insert(filed)
+            if slot < 0:
+                return -ENOSPC
+            self.lengths[length] = self.lengths.get(length, 0) + 1
+            self._ordered = None
+        self.memory.view(self.addresses[slot], self.value_size)[:] = value
+        return 0
+
+    def write(self, key: bytes, value: bytes, flags: int) -> None:
+        Map.write(self, key, value, flags)
+
+    def delete(self, key: bytes) -> int:
+        length = int.from_bytes(key[:4], "little")
+        if length > self.bits:
+            return -EINVAL
+        filed = self._masked(key, length)
+        if filed not in self.slots:
+            return -ENOENT
+        self._drop(filed)
+        self.lengths[length] -= 1
+        if not self.lengths[length]:
+            del self.lengths[length]
+        self._ordered = None
+        return 0
+
+    def next_key(self, key: bytes | None) -> bytes:
+        if self._ordered is None:
+            self._ordered = sorted(self.slots, key=self._rank)
+        ordered = self._ordered
+        if not ordered:
+            raise failure(ENOENT)
+        length = int.from_bytes(key[:4], "little") if key is not None else self.bits + 1
+        if key is None or length > self.bits:
+            return ordered[0]
+        filed = self._masked(key, length)
+        if filed not in self.slots:
+            return ordered[0]
+        position = ordered.index(filed) + 1
+        if position == len(ordered):
+            raise failure(ENOENT)
+        return ordered[position]
+
+    def _rank(self, key: bytes) -> str:
+        """Sorts as a walk of the tree that leaves a node last: bits, then a mark above both."""
+        length = int.from_bytes(key[:4], "little")
+        bits = int.from_bytes(key[4:], "big")
+        return f"{bits:0{self.bits}b}"[:length] + "2"
+
+    def take(self, key: bytes, flags: int) -> bytes:
+        raise failure(ENOTSUPP)
+
+    def read_batch(self, cursor: bytes | None, count: int, flags: int, *, take: bool) -> Batch:
+        return Map.read_batch(self, cursor, count, flags, take=take)
