@@ -29,7 +29,7 @@ class Options(Record):
     `machine.scenario.SCENARIOS`, `seed` of everything random, `duration` in seconds of virtual
     time (None: to the scenario's end), `realtime` paces it by the wall clock, `catch_up` lets it
     advance at each call by the wall time that has passed since the last one, `engine` how
-    programs run.
+    programs run, `first_id` from where the ids of its objects count.
     """
 
     kernel: str = "sim"
@@ -39,6 +39,7 @@ class Options(Record):
     realtime: bool = False
     catch_up: bool = False
     engine: str = "auto"
+    first_id: int = 1
 
 
 def system(options: Options) -> System:
@@ -71,7 +72,12 @@ def _simulated(options: Options) -> System:
         duration=None if options.duration is None else round(options.duration * 1e9),
         pace=_wall_clock_pace() if options.realtime else None,
     )
-    return SimulatedSystem(machine, engine=options.engine, catch_up=options.catch_up)
+    return SimulatedSystem(
+        machine,
+        engine=options.engine,
+        catch_up=options.catch_up,
+        first_id=options.first_id,
+    )
 
 
 def _wall_clock_pace() -> Callable[[int], None]:

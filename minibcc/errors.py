@@ -74,13 +74,18 @@ class LoadError(MinibccError, OSError):
 
 
 class AttachError(MinibccError, OSError):
-    """The kernel refused to attach a program; `errno` is the kernel's."""
+    """The kernel refused to attach a program; `errno` is the kernel's, `code` a diagnostic code
+    (``load/...``), `help` what to do about it."""
 
-    def __init__(self, errno: int, message: str) -> None:
+    def __init__(
+        self, errno: int, message: str, *, code: str = "", help: Sequence[str] = ()
+    ) -> None:
         OSError.__init__(self, errno, message)
+        self.code = code
+        self.help = tuple(help)
 
     def __str__(self) -> str:
-        return str(self.strerror)
+        return "\n".join([str(self.strerror), *(f"help: {text}" for text in self.help)])
 
 
 class SystemUnavailable(MinibccError):

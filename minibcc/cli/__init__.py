@@ -1,0 +1,1 @@
+"""The command `minibcc`: a module per subcommand, loaded when it is asked for."""

@@ -1,0 +1,10 @@
+"""``python -m minibcc``: the command line."""
+
+from __future__ import annotations
+
+import sys
+
+from minibcc.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

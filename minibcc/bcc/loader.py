@@ -1,0 +1,345 @@
+"""From a compiled object to descriptors: the maps are created, programs loaded when asked for.
+
+`Module` is an object living in one kernel: its types go in first (BPF_BTF_LOAD), then a map per
+`MapSpec`, then each program, with the descriptors of its maps written into its 64-bit loads. What
+the kernel refuses becomes a `LoadError` that speaks of C lines: the verifier names an instruction,
+and line information says where that came from.
+
+Mirrors: libbcc's bpf_module.cc and bcc_func_load; bpf_object__load of libbpf.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from minibcc.abi.bpf import OBJ_NAME_LEN, LogLevel, MapType, ProgType, Pseudo
+from minibcc.abi.requests import (
+    BtfLoad,
+    MapCreate,
+    MapFreeze,
+    MapUpdate,
+    ObjGet,
+    ObjPin,
+    ProgLoad,
+    ProgramRefused,
+)
+from minibcc.diagnostics import Diagnostic, Label, Sources, Span, error
+from minibcc.errors import LoadError
+from minibcc.isa.instruction import SIZE, Instruction, decode, encode
+from minibcc.records import Record, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minibcc.abi.requests import Refusal
+    from minibcc.btf.decode import Btf
+    from minibcc.compiler.object import BpfObject, Line, MapSpec, ProgramSpec
+    from minibcc.system.interface import System
+
+LOG_SIZE = 1 << 20
+
+PREFIXES = {
+    "kprobe__": ProgType.KPROBE,
+    "kretprobe__": ProgType.KPROBE,
+    "tracepoint__": ProgType.TRACEPOINT,
+    "raw_tracepoint__": ProgType.RAW_TRACEPOINT,
+    "kfunc__": ProgType.TRACING,
+    "kretfunc__": ProgType.TRACING,
+    "kmod_ret__": ProgType.TRACING,
+    "lsm__": ProgType.LSM,
+    "bpf_iter__": ProgType.TRACING,
+}
+"""What a function's name says about its program type; what follows is what it attaches to."""
+
+
+class LoadedMap(Record):
+    """A map in the kernel: where it stands in its object, what it is, its descriptor."""
+
+    index: int
+    spec: MapSpec
+    fd: int
+    max_entries: int
+
+
+_shared: dict[tuple[int, str], LoadedMap] = {}
+"""Maps that one BPF object lends to later ones in this process (BPF_TABLE_PUBLIC), by kernel."""
+
+
+class Module:
+    """A compiled object in one kernel. `fds` are the programs loaded so far, by function name."""
+
+    def __init__(self, system: System, object: BpfObject, *, possible_cpus: int = 1) -> None:
+        self.object = object
+        self.maps: dict[str, LoadedMap] = {}
+        self.fds: dict[str, int] = {}
+        self.sources = Sources(dict(object.sources))
+        self._system = system
+        self._cpus = possible_cpus
+        self._btf: int | None = None
+        self._types: Btf | None = None
+        self._own: list[int] = []
+        try:
+            self._btf = self._load_btf()
+            # An inner map is a template for the map of maps that names it, so it comes first.
+            for spec in sorted(object.maps, key=lambda spec: bool(spec.inner)):
+                self.maps[spec.name] = self._create(object.maps.index(spec), spec)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def types(self) -> Btf:
+        """The object's types, decoded."""
+        if self._types is None:
+            from minibcc.btf.decode import Btf
+
+            self._types = Btf(self.object.btf)
+        return self._types
+
+    def _load_btf(self) -> int | None:
+        if not self.object.btf:
+            return None
+        try:
+            return self._keep(self._system.bpf(BtfLoad(self.object.btf)))
+        except OSError as failure:
+            # The types only describe; an old kernel does without them, as it does under BCC.
+            if failure.errno == errno.EPERM:
+                raise LoadError(failure.errno, "Need super-user privileges to run") from None
+            return None
+
+    def _keep(self, fd: int) -> int:
+        self._own.append(fd)
+        return fd
+
+    # --- maps ---
+
+    def _create(self, index: int, spec: MapSpec) -> LoadedMap:
+        if spec.scope == "extern":
+            shared = _shared.get((id(self._system), spec.name))
+            if shared is None:
+                raise LoadError(
+                    errno.ENOENT,
+                    f"no map {spec.name!r} is shared: the BPF object that defines it with "
+                    "BPF_TABLE_PUBLIC comes first",
+                )
+            return replace(shared, index=index)
+        entries = spec.max_entries
+        if spec.type is MapType.PERF_EVENT_ARRAY and not entries:
+            entries = self._cpus
+        try:
+            fd = self._keep(self._open_or_create(spec, entries))
+            if spec.initial:
+                self._system.bpf(MapUpdate(fd, bytes(4), spec.initial))
+            if spec.read_only:
+                self._system.bpf(MapFreeze(fd))
+        except OSError as failure:
+            raise LoadError(
+                failure.errno or errno.EINVAL,
+                f"could not create map {spec.name!r}: {_reason(failure)}",
+            ) from None
+        loaded = LoadedMap(index, spec, fd, entries)
+        if spec.scope in ("public", "shared"):
+            _shared[id(self._system), spec.name] = loaded
+        return loaded
+
+    def _open_or_create(self, spec: MapSpec, entries: int) -> int:
+        if spec.pin:
+            try:
+                return self._system.bpf(ObjGet(spec.pin))
+            except OSError as failure:
+                if failure.errno != errno.ENOENT:
+                    raise
+        typed = self._btf is not None and bool(spec.value_type)
+        inner = self.maps[spec.inner].fd if spec.inner in self.maps else None
+        fd = self._system.bpf(
+            MapCreate(
+                map_type=spec.type,
+                key_size=spec.key_size,
+                value_size=spec.value_size,
+                max_entries=entries,
+                map_flags=spec.flags,
+                map_name=spec.name[: OBJ_NAME_LEN - 1],
+                inner_map_fd=inner,
+                btf_fd=self._btf if typed else None,
+                btf_key_type_id=spec.key_type if typed else 0,
+                btf_value_type_id=spec.value_type if typed else 0,
+            )
+        )
+        if spec.pin:
+            self._system.bpf(ObjPin(spec.pin, fd))
+        return fd
+
+    # --- programs ---
+
+    def load(
+        self,
+        name: str,
+        prog_type: ProgType,
+        *,
+        log_level: int = 0,
+        attach_type: int | None = None,
+        kernel_function: Callable[[str, int], int] | None = None,
+    ) -> int:
+        """Loads function `name` as `prog_type`; its descriptor. The same function is loaded once.
+
+        `kernel_function` answers the BTF id of what an fentry, fexit or LSM program attaches to.
+        Raises LoadError, or KeyError if there is no such function.
+        """
+        if name in self.fds:
+            return self.fds[name]
+        spec = self.object.program(name)
+        if spec is None:
+            raise KeyError(name)
+        wanted = spec.attach_type if attach_type is None else attach_type
+        attach_btf_id = 0
+        if prog_type in (ProgType.TRACING, ProgType.LSM) and kernel_function is not None:
+            attach_btf_id = kernel_function(spec.attach_to, wanted)
+        typed = self._btf is not None
+        request = ProgLoad(
+            prog_type=prog_type,
+            insns=self._resolve(spec),
+            license=self.object.license,
+            prog_name=kernel_name(name),
+            expected_attach_type=wanted,
+            kern_version=self.object.version,
+            log_level=log_level,
+            log_size=LOG_SIZE if log_level else 0,
+            prog_btf_fd=self._btf,
+            func_info=spec.func_info if typed else b"",
+            line_info=spec.line_info if typed else b"",
+            attach_btf_id=attach_btf_id,
+        )
+        try:
+            loaded = self._system.bpf(request)
+        except OSError as failure:
+            raise self._refused(spec, request, failure) from None
+        if loaded.log:
+            print(loaded.log, end="" if loaded.log.endswith("\n") else "\n")
+        self.fds[name] = loaded.fd
+        return loaded.fd
+
+    def _resolve(self, spec: ProgramSpec) -> bytes:
+        """The bytecode with descriptors in place of symbols."""
+        slots = decode(spec.insns)
+        for relocation in spec.relocations:
+            slot, index = slots[relocation.insn], relocation.insn
+            fd = self.maps[relocation.symbol].fd
+            kind = Pseudo.MAP_VALUE if relocation.value else Pseudo.MAP_FD
+            slots[index] = Instruction(slot.code, slot.dst, kind, slot.off, fd)
+            high = slots[index + 1]
+            slots[index + 1] = high._replace(imm=relocation.offset if relocation.value else 0)
+        return encode(slots)
+
+    def _refused(self, spec: ProgramSpec, request: ProgLoad, failure: OSError) -> LoadError:
+        """The refusal as an exception. The first try asked for no log; a second one fetches it."""
+        number = failure.errno or errno.EINVAL
+        log = getattr(failure, "log", "")
+        if not log:
+            again = replace(request, log_level=int(LogLevel.BRANCHES), log_size=LOG_SIZE)
+            try:
+                self._system.close(self._system.bpf(again).fd)
+            except ProgramRefused as second:
+                log, failure = second.log, second
+            except OSError:
+                pass
+        refusal = failure.refusal if isinstance(failure, ProgramRefused) else None
+        message = f"Failed to load BPF program {spec.name}: {os.strerror(number)}"
+        if number == errno.EPERM and not log:
+            message = "Need super-user privileges to run"
+        if refusal is not None:
+            found = explain(refusal, spec)
+            return LoadError(number, message, log=log, diagnostics=[found], sources=self.sources)
+        return LoadError(number, f"{message}\n{log}".rstrip(), log=log)
+
+    def close(self) -> None:
+        """Closes everything. Attachments and maps that programs use live on by themselves."""
+        for name in list(self.fds):
+            self._system.close(self.fds.pop(name))
+        for key, loaded in list(_shared.items()):
+            if loaded.fd in self._own and key[0] == id(self._system):
+                del _shared[key]
+        while self._own:
+            self._system.close(self._own.pop())
+        self._btf = None
+
+
+def kernel_name(function: str) -> str:
+    """The name that the kernel shows for a function: without its prefix, 15 characters at most."""
+    prefix = prefix_of(function)
+    return function.removeprefix(prefix)[: OBJ_NAME_LEN - 1]
+
+
+def prefix_of(function: str) -> str:
+    """The prefix that says what a function attaches to by itself, "" if it has none."""
+    return next((prefix for prefix in PREFIXES if function.startswith(prefix)), "")
+
+
+def _reason(failure: OSError) -> str:
+    return failure.strerror or os.strerror(failure.errno or errno.EINVAL)
+
+
+# --- a refusal in C lines ---
+
+
+def explain(refusal: Refusal, spec: ProgramSpec) -> Diagnostic:
+    """What the verifier said about instructions, said about the lines that they come from."""
+    span = place(spec.lines, refusal.insn)
+    labels = []
+    for slot, word in refusal.origins:
+        origin = place(spec.lines, slot)
+        if origin is not None and origin != span:
+            labels.append(Label(origin, word))
+    notes = [_path(spec.lines, refusal.path)] if refusal.path else []
+    if span is None:
+        notes.append(f"in program {spec.name}")
+    phrases = [part for part in (refusal.needs, refusal.state) if part]
+    if span is not None and refusal.insn >= 0:
+        notes.append(f"instruction {refusal.insn} of {len(spec.insns) // SIZE} in {spec.name}")
+    return error(
+        refusal.code,
+        refusal.message,
+        span,
+        "; ".join(phrases),
+        labels=labels,
+        notes=[note for note in notes if note],
+        help=refusal.help,
+    )
+
+
+def place(lines: tuple[Line, ...], slot: int) -> Span | None:
+    """Where an instruction comes from: the last line that starts at or before it."""
+    found: Line | None = None
+    for line in lines:
+        if line.insn > slot:
+            break
+        if line.line > 0:
+            found = line
+    if found is None or slot < 0:
+        return None
+    return Span(found.file, found.line, max(1, found.column), 0, _token_end(found))
+
+
+def _token_end(line: Line) -> int:
+    """The column behind the word at a line's column: debug information has only its start."""
+    start = max(0, line.column - 1)
+    end = start
+    while end < len(line.text) and (line.text[end].isalnum() or line.text[end] == "_"):
+        end += 1
+    return max(end, start + 1) + 1
+
+
+def _path(lines: tuple[Line, ...], path: tuple[int, ...]) -> str:
+    """``on the path through lines 4, 7 and 9``."""
+    numbers: list[int] = []
+    for slot in path:
+        span = place(lines, slot)
+        if span is not None and (not numbers or numbers[-1] != span.line):
+            numbers.append(span.line)
+    if not numbers:
+        return ""
+    words = [str(number) for number in numbers[-8:]]
+    if len(words) == 1:
+        return f"on the path through the branch in line {words[0]}"
+    return f"on the path through the branches in lines {', '.join(words[:-1])} and {words[-1]}"

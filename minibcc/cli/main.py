@@ -1,0 +1,112 @@
+"""The command line: picks the subcommand, and turns what goes wrong into an exit status.
+
+    0  done
+    1  your program is wrong (C, script, or what it asks of the kernel)
+    2  the command line cannot be meant
+    3  a bug in minibcc
+
+Each subcommand is a module with ``add_arguments(parser)`` and ``main(arguments) -> int``; only the
+one that is asked for is imported. ``prog``, ``map``, ``btf`` and ``link`` have bpftool's grammar
+and read their own words.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from minibcc.errors import MinibccError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WRONG: Final = 1
+USAGE: Final = 2
+BUG: Final = 3
+
+COMMANDS: Final = {
+    "run": ("minibcc.cli.run", "run a BCC script in a simulated kernel"),
+    "compile": ("minibcc.cli.compile", "compile C to bytecode and show it"),
+    "trace": ("minibcc.cli.trace", "run a program once, instruction by instruction"),
+    "explain": ("minibcc.cli.explain", "say what a diagnostic code means"),
+    "vm": ("minibcc.cli.vm", "run raw bytecode"),
+}
+"""Name to module and help."""
+
+VIEWS: Final = {
+    "prog": "programs of the scripts that are running (as bpftool)",
+    "map": "their maps",
+    "btf": "their types",
+    "link": "their links",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line (without the command's own name); its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except UsageError as wrong:
+        print(f"minibcc: {wrong}", file=sys.stderr)
+        return USAGE
+    except MinibccError as wrong:
+        print(wrong, file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`): nothing is wrong. Python's own flush at the
+        # end must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        print("minibcc: this is a bug in minibcc; please report it", file=sys.stderr)
+        return BUG
+
+
+def _dispatch(words: list[str]) -> int:
+    from minibcc.cli import show
+
+    command = next((word for word in words if not word.startswith("-")), "")
+    if command in VIEWS:
+        return show.main(words)
+    if words and words[0] in ("-V", "--version"):
+        from minibcc import __version__
+
+        print(f"minibcc {__version__}")
+        return 0
+    if words and words[0] in COMMANDS:
+        return _command(words[0], words[1:])
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage(), file=sys.stdout if words else sys.stderr)
+        return 0 if words else USAGE
+    raise UsageError(f"no command {words[0]!r}\n{usage()}")
+
+
+def _command(name: str, words: list[str]) -> int:
+    import argparse
+
+    module = import_module(COMMANDS[name][0])
+    parser = argparse.ArgumentParser(
+        f"minibcc {name}", description=(module.__doc__ or "").split("\n")[0]
+    )
+    module.add_arguments(parser)
+    prepare = getattr(module, "prepare", list)
+    try:
+        arguments = parser.parse_args(prepare(words))
+    except SystemExit as end:
+        return 0 if end.code in (0, None) else USAGE
+    return int(module.main(arguments))
+
+
+def usage() -> str:
+    """The text of ``minibcc --help``."""
+    rows = {name: text for name, (_, text) in COMMANDS.items()} | VIEWS
+    lines = [f"  {name:<9} {text}" for name, text in rows.items()]
+    head = "usage: minibcc COMMAND ...\n\ncommands:\n"
+    return head + "\n".join(lines) + "\n\nminibcc COMMAND --help says more"

@@ -1,0 +1,371 @@
+"""The kernel of a script that runs in another terminal, to look at.
+
+While a script runs, a daemon thread answers on a Unix socket in a folder of the user's own (mode
+0700), so ``minibcc prog list`` elsewhere sees its programs. Only what looks is answered: GET_INFO,
+GET_NEXT_ID, GET_FD_BY_ID, map lookups, and a few files. Requests travel as lines of JSON whose
+records are named from the tables below: data, never code.
+
+A running script owns a place, the socket ``N.sock``; its kernel's ids count from N * 10000 + 1, so
+an id means one object among all of a user's scripts. A socket that nobody answers is left over
+from a script that was killed, and is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import stat
+import tempfile
+import threading
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from minibcc.abi import requests
+from minibcc.abi.bpf import MapType, ProgType
+from minibcc.errors import SystemUnavailable
+from minibcc.records import Record, fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from minibcc.abi.perf import PerfEventAttr
+    from minibcc.abi.requests import Request
+    from minibcc.system.interface import System
+
+R = TypeVar("R")
+
+IDS_EACH = 10_000
+PLACES = 100_000
+
+REQUESTS: dict[str, type[Record]] = {
+    kind.__name__: kind
+    for kind in (
+        requests.ProgGetInfo,
+        requests.MapGetInfo,
+        requests.BtfGetInfo,
+        requests.LinkGetInfo,
+        requests.ProgGetNextId,
+        requests.MapGetNextId,
+        requests.BtfGetNextId,
+        requests.LinkGetNextId,
+        requests.ProgGetFdById,
+        requests.MapGetFdById,
+        requests.BtfGetFdById,
+        requests.LinkGetFdById,
+        requests.MapLookup,
+        requests.MapNextKey,
+        requests.MapLookupBatch,
+    )
+}
+"""What is answered."""
+
+ANSWERS: dict[str, type[Record]] = {
+    kind.__name__: kind
+    for kind in (
+        requests.ProgInfo,
+        requests.MapInfo,
+        requests.BtfInfo,
+        requests.LinkInfo,
+        requests.Batch,
+    )
+}
+ENUMS: dict[tuple[str, str], Callable[[int], int]] = {
+    ("ProgInfo", "type"): ProgType,
+    ("MapInfo", "type"): MapType,
+}
+"""Fields that are more than a number."""
+
+FILES = ("/proc/self/fdinfo/", "/proc/kallsyms", "/proc/stat", "/sys/devices/system/cpu/possible")
+"""Beginnings of the paths that may be read: none of them changes by being read."""
+
+
+# --- values as data ------------------------------------------------------------------------------
+
+
+def to_data(value: Any) -> Any:
+    """A value of requests and answers as JSON can hold it."""
+    match value:
+        case Enum():
+            return value.value
+        case bytes() | bytearray() | memoryview():
+            return {"bytes": bytes(value).hex()}
+        case tuple() | list():
+            return [to_data(item) for item in value]
+        case Record():
+            inside = {name: to_data(item) for name, item in fields(value).items()}
+            return {"record": type(value).__name__, "fields": inside}
+    return value
+
+
+def from_data(data: Any, kinds: dict[str, type[Record]]) -> Any:
+    """The value again; records only of `kinds`. Raises ValueError for anything else."""
+    match data:
+        case {"bytes": str(text)}:
+            return bytes.fromhex(text)
+        case {"record": str(name), "fields": dict(inside)} if name in kinds:
+            values: dict[str, Any] = {}
+            for field, item in inside.items():
+                value = from_data(item, kinds)
+                enum = ENUMS.get((name, field))
+                values[str(field)] = value if enum is None else enum(value)
+            try:
+                return kinds[name](**values)
+            except TypeError as wrong:
+                raise ValueError(str(wrong)) from None
+        case list():
+            return tuple(from_data(item, kinds) for item in data)
+        case None | bool() | int() | str():
+            return data
+    raise ValueError(f"{data!r} is no value of this protocol")
+
+
+# --- the folder ----------------------------------------------------------------------------------
+
+
+def folder() -> str:
+    """Where the sockets are: a folder that only this user can enter. Raises OSError."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    path = (
+        os.path.join(base, "minibcc")
+        if base and os.path.isdir(base)
+        else os.path.join(tempfile.gettempdir(), f"minibcc-{os.getuid()}")
+    )
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise PermissionError(errno.EPERM, "not a folder of this user's own", path)
+    return path
+
+
+class Claim:
+    """A place among this user's running scripts, taken until `release`. Raises OSError."""
+
+    def __init__(self) -> None:
+        self._folder = folder()
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with _locked(self._folder):
+                self.number = self._free_number()
+                self.path = _socket_path(self._folder, self.number)
+                self.socket.bind(self.path)
+                self.socket.listen()
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _free_number(self) -> int:
+        for number in range(PLACES):
+            path = _socket_path(self._folder, number)
+            if not os.path.exists(path):
+                return number
+            probe = _connect(path)
+            if probe is None:
+                return number
+            probe.close()
+        raise OSError(errno.EMFILE, "too many scripts are running")
+
+    @property
+    def first_id(self) -> int:
+        """From where this kernel's ids count."""
+        return self.number * IDS_EACH + 1
+
+    def release(self) -> None:
+        self.socket.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
+
+def _socket_path(place: str, number: int) -> str:
+    return os.path.join(place, f"{number}.sock")
+
+
+@contextlib.contextmanager
+def _locked(place: str) -> Iterator[None]:
+    """Only one process at a time looks for a free place."""
+    with open(os.path.join(place, "lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _connect(path: str) -> socket.socket | None:
+    """A connection, or None where nobody listens any more: the socket is removed then."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(path)
+    except (ConnectionRefusedError, FileNotFoundError):
+        connection.close()
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        return None
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+# --- the side that is looked at ------------------------------------------------------------------
+
+
+class Server:
+    """Answers for `system`; `facts` is what a looker is told first (a JSON object)."""
+
+    def __init__(self, claim: Claim, system: System, facts: dict[str, Any]) -> None:
+        self._claim = claim
+        self._system = system
+        self._facts = facts
+
+    def start(self) -> None:
+        threading.Thread(target=self._accept, daemon=True, name="minibcc remote").start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._claim.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        opened: set[int] = set()
+        try:
+            with connection, connection.makefile("rwb") as stream:
+                for line in stream:
+                    stream.write(json.dumps(self._answer(line, opened)).encode() + b"\n")
+                    stream.flush()
+        except OSError:
+            pass
+        finally:
+            for fd in opened:
+                with contextlib.suppress(OSError):
+                    self._system.close(fd)
+
+    def _answer(self, line: bytes, opened: set[int]) -> dict[str, Any]:
+        try:
+            return {"answer": to_data(self._call(json.loads(line), opened))}
+        except OSError as wrong:
+            return {"errno": wrong.errno or errno.EIO, "message": wrong.strerror or str(wrong)}
+        except (ValueError, TypeError, KeyError) as wrong:
+            return {"errno": errno.EINVAL, "message": str(wrong)}
+
+    def _call(self, call: dict[str, Any], opened: set[int]) -> Any:
+        match call:
+            case {"call": "facts"}:
+                return json.dumps(self._facts)
+            case {"call": "now"}:
+                return self._system.now()
+            case {"call": "bpf", "request": data}:
+                request = from_data(data, REQUESTS)
+                answer: Any = self._system.bpf(request)
+                if type(request).__name__.endswith("GetFdById"):
+                    opened.add(answer)
+                return answer
+            case {"call": "open", "path": str(path)} if path.startswith(FILES):
+                fd = self._system.open(path, os.O_RDONLY)
+                opened.add(fd)
+                return fd
+            case {"call": "read", "fd": int(fd), "size": int(size)} if fd in opened:
+                return self._system.read(fd, size)
+            case {"call": "close", "fd": int(fd)} if fd in opened:
+                opened.discard(fd)
+                self._system.close(fd)
+                return None
+        raise PermissionError(errno.EPERM, "another process's kernel may only be looked at")
+
+
+# --- the side that looks -------------------------------------------------------------------------
+
+
+class RemoteSystem:
+    """Another process's kernel, to look at: what would change it is EPERM."""
+
+    name = "remote"
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._stream = connection.makefile("rwb")
+        self.facts: dict[str, Any] = json.loads(self._ask({"call": "facts"}))
+
+    def _ask(self, call: dict[str, Any]) -> Any:
+        try:
+            self._stream.write(json.dumps(call).encode() + b"\n")
+            self._stream.flush()
+            line = self._stream.readline()
+        except OSError:
+            line = b""
+        if not line:
+            raise SystemUnavailable("the script has ended meanwhile")
+        answer = json.loads(line)
+        if "errno" in answer:
+            raise OSError(answer["errno"], answer["message"])
+        return from_data(answer["answer"], ANSWERS)
+
+    def bpf(self, request: Request[R], /) -> R:
+        answer: R = self._ask({"call": "bpf", "request": to_data(request)})
+        return answer
+
+    def open(self, path: str, flags: int = 0) -> int:
+        return int(self._ask({"call": "open", "path": path}))
+
+    def read(self, fd: int, size: int) -> bytes:
+        return bytes(self._ask({"call": "read", "fd": fd, "size": size}))
+
+    def close(self, fd: int) -> None:
+        self._ask({"call": "close", "fd": fd})
+
+    def now(self) -> int:
+        return int(self._ask({"call": "now"}))
+
+    def perf_event_open(
+        self, attr: PerfEventAttr, pid: int = -1, cpu: int = 0, group_fd: int = -1, flags: int = 8
+    ) -> int:
+        raise _only_look()
+
+    def ioctl(self, fd: int, request: int, argument: int = 0, /) -> int:
+        raise _only_look()
+
+    def mmap(self, fd: int, length: int, offset: int = 0, *, writable: bool = False) -> memoryview:
+        raise _only_look()
+
+    def poll(self, fds: Sequence[int], timeout: int | None = None) -> list[int]:
+        raise _only_look()
+
+    def write(self, fd: int, data: bytes) -> int:
+        raise _only_look()
+
+    def listdir(self, path: str) -> list[str]:
+        raise _only_look()
+
+    def wait(self, until: int | None) -> None:
+        raise _only_look()
+
+    def disconnect(self) -> None:
+        self._stream.close()
+        self._connection.close()
+
+
+def _only_look() -> OSError:
+    return PermissionError(errno.EPERM, "another process's kernel may only be looked at")
+
+
+def running() -> list[RemoteSystem]:
+    """The kernels of this user's running scripts, in the order of their places."""
+    try:
+        place = folder()
+    except OSError as wrong:
+        raise SystemUnavailable(f"cannot look for running scripts: {wrong}") from None
+    numbers = sorted(
+        int(name.removesuffix(".sock"))
+        for name in os.listdir(place)
+        if name.endswith(".sock") and name.removesuffix(".sock").isdigit()
+    )
+    systems = []
+    for number in numbers:
+        connection = _connect(_socket_path(place, number))
+        if connection is not None:
+            with contextlib.suppress(SystemUnavailable, ValueError):
+                systems.append(RemoteSystem(connection))
+    return systems
