@@ -152,7 +152,7 @@ class Attachments:
         event_re: str | bytes = b"",
         maxactive: int = 0,
     ) -> Any:
-        """Runs `fn_name` when the kernel function returns. `maxactive` is the kernel's to choose."""
+        """Runs `fn_name` when the kernel function returns; `maxactive` is the kernel's choice."""
         return self._kprobe(event, event_re, fn_name, 0, at_return=True)
 
     def _kprobe(

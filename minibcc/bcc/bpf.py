@@ -25,14 +25,13 @@ from minibcc.bcc.loader import PREFIXES, LoadedMap, Module, prefix_of
 from minibcc.bcc.output import Output
 from minibcc.bcc.symbols import Symbols
 from minibcc.bcc.table import Table
-from minibcc.bcc.utils import ArgString, get_possible_cpus, to_bytes, to_text
+from minibcc.bcc.utils import ArgString, to_bytes, to_text
 from minibcc.bcc.values import Classes
 from minibcc.errors import MinibccError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from minibcc.bcc.usdt import USDT
 
 Text: TypeAlias = str | bytes | ArgString
 
@@ -111,7 +110,7 @@ class BPF(Attachments, Output, Symbols):
         text: Text | None = None,
         debug: int = 0,
         cflags: Sequence[Text] = (),
-        usdt_contexts: Sequence[USDT] = (),
+        usdt_contexts: Sequence[Any] = (),
         allow_rlimit: bool = True,
         device: Text | None = None,
         attach_usdt_ignore_pid: bool = False,
@@ -154,7 +153,7 @@ class BPF(Attachments, Output, Symbols):
             from minibcc.bcc.debug import show
 
             show(self.debug, source, name, cflags, target, compiled)
-        self.module = Module(self.system, compiled, possible_cpus=len(get_possible_cpus()))
+        self.module = Module(self.system, compiled)
 
     def _attach_by_name(self) -> None:
         """Loads and attaches the functions whose names say to what."""

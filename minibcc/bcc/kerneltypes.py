@@ -1,4 +1,4 @@
-"""The kernel's own types, from /sys/kernel/btf/vmlinux: what tools ask before they choose a probe."""
+"""The kernel's own types, from /sys/kernel/btf/vmlinux: tools choose their probes by them."""
 
 from __future__ import annotations
 

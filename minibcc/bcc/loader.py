@@ -25,6 +25,7 @@ from minibcc.abi.requests import (
     ProgLoad,
     ProgramRefused,
 )
+from minibcc.bcc.utils import get_possible_cpus
 from minibcc.diagnostics import Diagnostic, Label, Sources, Span, error
 from minibcc.errors import LoadError
 from minibcc.isa.instruction import SIZE, Instruction, decode, encode
@@ -70,13 +71,12 @@ _shared: dict[tuple[int, str], LoadedMap] = {}
 class Module:
     """A compiled object in one kernel. `fds` are the programs loaded so far, by function name."""
 
-    def __init__(self, system: System, object: BpfObject, *, possible_cpus: int = 1) -> None:
+    def __init__(self, system: System, object: BpfObject) -> None:
         self.object = object
         self.maps: dict[str, LoadedMap] = {}
         self.fds: dict[str, int] = {}
         self.sources = Sources(dict(object.sources))
         self._system = system
-        self._cpus = possible_cpus
         self._btf: int | None = None
         self._types: Btf | None = None
         self._own: list[int] = []
@@ -127,7 +127,7 @@ class Module:
             return replace(shared, index=index)
         entries = spec.max_entries
         if spec.type is MapType.PERF_EVENT_ARRAY and not entries:
-            entries = self._cpus
+            entries = len(get_possible_cpus(self._system))
         try:
             fd = self._keep(self._open_or_create(spec, entries))
             if spec.initial:

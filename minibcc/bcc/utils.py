@@ -17,6 +17,8 @@ from minibcc.system.interface import read_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from minibcc.system.interface import System
+
 FILESYSTEMENCODING = sys.getfilesystemencoding()
 
 
@@ -72,8 +74,9 @@ def get_online_cpus() -> list[int]:
     return cpu_list(read_file(boot.current(), "/sys/devices/system/cpu/online").decode())
 
 
-def get_possible_cpus() -> list[int]:
-    return cpu_list(read_file(boot.current(), "/sys/devices/system/cpu/possible").decode())
+def get_possible_cpus(system: System | None = None) -> list[int]:
+    text = read_file(system or boot.current(), "/sys/devices/system/cpu/possible")
+    return cpu_list(text.decode())
 
 
 def detect_language(candidates: Iterable[str], pid: int) -> str | None:

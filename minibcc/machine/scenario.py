@@ -41,7 +41,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "ps": ("/proc/self/stat", "/proc/uptime", "/proc/meminfo", "/proc/1/stat", "/proc/1/status"),
     "date": ("/etc/localtime",),
     "id": ("/etc/nsswitch.conf", "/etc/passwd", "/etc/group"),
-    "python3": ("/usr/lib/python3.11/os.py", "/usr/lib/python3.11/site.py", "/usr/lib/python3.11/missing.py"),
+    "python3": (
+        "/usr/lib/python3.11/os.py",
+        "/usr/lib/python3.11/site.py",
+        "/usr/lib/python3.11/missing.py",
+    ),
 }
 """Files that a short command opens after its libraries."""
 
