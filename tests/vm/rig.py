@@ -9,7 +9,7 @@ from typing import Any
 from minibcc.isa import opcodes
 from minibcc.isa.instruction import Instruction, decode
 from minibcc.isa.text import assemble
-from minibcc.kernel.vm.decode import target
+from minibcc.kernel.vm.decode import starts
 from minibcc.kernel.vm.execution import Image, Run
 from minibcc.kernel.vm.memory import Arena
 
@@ -57,21 +57,15 @@ def cases(name: str) -> dict[str, Any]:
     return tomllib.loads((CASES / f"{name}.toml").read_text())
 
 
-def image(instructions: list[Instruction], starts: list[int] | None = None) -> Image:
-    """The program with the rig's helpers; functions start where calls say, if not given."""
-    made = Image("case", instructions, HELPERS, kfuncs=KFUNCS)
-    if starts is None:
-        found = {0}
-        for slot, insn in enumerate(instructions):
-            row = opcodes.find(insn)
-            if row is not None and row.op == "function":
-                found.add(target(made, slot, row))
-        starts = sorted(found - {len(instructions)})
-    made.starts, made.stacks = tuple(starts), (512,) * len(starts)
-    return made
+def image(instructions: list[Instruction], given: list[int] | None = None) -> Image:
+    """The program with the rig's helpers; functions start where calls say, or as given."""
+    found = tuple(starts(instructions) if given is None else given)
+    return Image("case", instructions, HELPERS, found, (512,) * len(found), kfuncs=KFUNCS)
 
 
 def program(case: dict[str, Any]) -> Image:
+    if "instructions" in case:
+        return image(case["instructions"])
     code = bytes.fromhex(case["bytes"]) if "bytes" in case else b""
     instructions = decode(code) if code else assemble(case["program"])
     if case.get("probe"):

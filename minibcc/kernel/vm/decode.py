@@ -14,6 +14,8 @@ from minibcc.isa.instruction import LD_IMM64
 from minibcc.kernel.vm.execution import PROBE_MEM, PROBE_MEMSX, TAIL_CALL
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from minibcc.isa.instruction import Instruction
     from minibcc.isa.opcodes import Opcode
     from minibcc.kernel.vm.execution import Image
@@ -72,6 +74,19 @@ def _row(insn: Instruction) -> Opcode | str:
 def fetches(row: Opcode) -> bool:
     """Whether an atomic operation's old value goes to its source register."""
     return row.kind == "atomic" and (row.op.startswith("fetch_") or row.op == "xchg")
+
+
+def starts(instructions: Sequence[Instruction]) -> tuple[int, ...]:
+    """The slots at which functions begin in raw bytecode: those that calls and loads of a
+    function's address name, and 0."""
+    found = {0}
+    second = False
+    for slot, insn in enumerate(instructions):
+        row = None if second else opcodes.find(insn)
+        second = not second and insn.code == LD_IMM64
+        if row is not None and row.op in ("function", "func"):
+            found.add(slot + 1 + insn.imm)
+    return tuple(sorted(start for start in found if 0 <= start < len(instructions)))
 
 
 def target(image: Image, slot: int, row: Opcode) -> int:

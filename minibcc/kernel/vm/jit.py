@@ -36,7 +36,8 @@ _VOID = ctypes.PYFUNCTYPE(None)
 
 class Native(NamedTuple):
     """An image in native code. `entry` takes R1 to R5 and R10; `functions` are the same for every
-    function, by slot. `library` keeps the code, `callbacks` what it calls, alive."""
+    function, by slot. `library` keeps the code, `callbacks` what it calls, alive; `object` is the
+    code as it was before it was loaded, `debug` whether it has a line table."""
 
     engine: Jit
     entry: Callable[..., int]
@@ -44,6 +45,8 @@ class Native(NamedTuple):
     address: int
     library: Any
     callbacks: list[Any]
+    object: bytes
+    debug: bool
 
 
 class Jit:
@@ -191,10 +194,15 @@ class Jit:
 
     # --- compiling ----------------------------------------------------------------------------
 
-    def compile(self, image: Image) -> Native:
-        """Native code for the image, also left in `image.native`."""
+    def compile(self, image: Image, *, debug: bool = False) -> Native:
+        """Native code for the image, also left in `image.native`; with `debug` it has a line table
+        (see `lift`)."""
+        done = image.native
+        if done is not None and done.engine is self and (done.debug or not debug):
+            ready: Native = done
+            return ready
         llvm = session()
-        lifted = lift(image, llvm.header)
+        lifted = lift(image, llvm.header, debug=debug)
         code = llvm.compile(lifted.text, self.level)
         callbacks = {symbol: self._symbol(symbol, image) for symbol in lifted.symbols}
         imports = {symbol: _address(callback) for symbol, callback in callbacks.items()}
@@ -203,7 +211,14 @@ class Jit:
             start: _FUNCTION(library[f"f{start}"]) for start in lifted.functions
         }
         native = Native(
-            self, functions[0], functions, library["f0"], library, list(callbacks.values())
+            self,
+            functions[0],
+            functions,
+            library["f0"],
+            library,
+            list(callbacks.values()),
+            code,
+            debug,
         )
         image.native = native
         return native

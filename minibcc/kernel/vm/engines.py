@@ -1,0 +1,73 @@
+"""Which engine runs a program: by name, or by how often it runs.
+
+Both engines mean the same, to the bit, so changing from one to the other is never seen. The
+interpreter starts at once; native code costs loading LLVM (60 ms, once) and compiling (some ms a
+program), and runs a hundred times faster.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from minibcc.errors import UsageError
+from minibcc.kernel.vm.interpreter import Interpreter
+
+if TYPE_CHECKING:
+    from minibcc.kernel.vm.execution import Engine, Image, Run
+    from minibcc.kernel.vm.jit import Jit
+
+NAMES = ("interpreter", "jit", "auto")
+
+COLD = 200_000
+"""Slots times runs after which a program is compiled though LLVM is not loaded yet: that many
+steps of the interpreter take about as long as loading it."""
+WARM = 40_000
+"""The same where LLVM is loaded."""
+
+
+class Auto:
+    """Programs start interpreted and are compiled when they have run often."""
+
+    name = "auto"
+
+    def __init__(self) -> None:
+        self._interpreter = Interpreter()
+        self._jit: Jit | None = None
+
+    def jit(self) -> Jit:
+        """The native engine, made now if it is not there yet."""
+        if self._jit is None:
+            from minibcc.kernel.vm.jit import Jit
+
+            self._jit = Jit()
+        return self._jit
+
+    def run(self, image: Image, run: Run, arguments: tuple[int, ...] = ()) -> int:
+        if image.native is None:
+            image.runs += 1
+            limit = WARM if "llvmlite.binding" in sys.modules else COLD
+            if image.runs * len(image.instructions) < limit or not _can_compile():
+                return self._interpreter.run(image, run, arguments)
+        return self.jit().run(image, run, arguments)
+
+
+def _can_compile() -> bool:
+    from minibcc.kernel.vm.native import NATIVE
+
+    return NATIVE
+
+
+def make(name: str) -> Engine:
+    """The engine of that name. Raises UsageError for one that there is not, or not here."""
+    if name == "interpreter":
+        return Interpreter()
+    if name == "auto":
+        return Auto()
+    if name != "jit":
+        raise UsageError(f"no engine is called {name!r}: choose {', '.join(NAMES)}")
+    if not _can_compile():
+        raise UsageError("native code needs a little-endian 64-bit computer: use the interpreter")
+    from minibcc.kernel.vm.jit import Jit
+
+    return Jit()

@@ -1,0 +1,122 @@
+"""`minibcc vm`: the plugin protocol of bpf_conformance, batches, and harm kept in a child."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from minibcc.cli import vm
+from minibcc.isa.instruction import encode
+from minibcc.isa.text import assemble
+
+ADD = encode(assemble("r0 = *(u8 *)(r1 +0)\nr0 += r2\nexit")).hex()
+WILD = encode(assemble("r1 = 0x10\nr0 = *(u8 *)(r1 +0)\nexit")).hex()
+ENDLESS = encode(assemble("again:\ngoto again")).hex()
+CONFORMANCE = os.environ.get("BPF_CONFORMANCE", "")
+"""A file of bpf_conformance's tests: a JSON list of objects with name, prog, mem and result."""
+
+
+@pytest.fixture(params=vm.ENGINES)
+def run(request, monkeypatch, capsys):
+    """A command line and standard input to (status, output, errors)."""
+
+    def run(*arguments, stdin=""):
+        parser = argparse.ArgumentParser()
+        vm.add_arguments(parser)
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        status = vm.main(parser.parse_args([*arguments, "--engine", request.param]))
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    run.engine = request.param
+    return run
+
+
+def test_the_plugin_protocol(run):
+    assert run("2a00ff", stdin=ADD) == (0, "2d\n", "")
+    spaced = " ".join(ADD[at : at + 2] for at in range(0, len(ADD), 2))
+    assert run("2a 00 ff", "--program", spaced) == (0, "2d\n", "")
+
+
+def test_without_memory_r1_is_null(run):
+    program = encode(assemble("r0 = r1\nr0 += r2\nexit")).hex()
+    assert run(stdin=program) == (0, "0\n", "")
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("95", "1 bytes are no whole number of 8-byte instructions"),
+        ("zz", "non-hexadecimal"),
+        ("", "an empty program"),
+        ("ff00000000000000", "at instruction 0: code 0xff with these fields is no instruction"),
+    ],
+)
+def test_what_is_wrong_with_a_program_is_said(run, program, message):
+    status, output, errors = run(stdin=program)
+    assert (status, output) == (1, "")
+    assert message in errors
+
+
+def test_a_wild_access_is_an_error_of_the_program_only(run):
+    status, output, errors = run(stdin=WILD)
+    assert (status, output) == (1, "")
+    if run.engine == "jit":
+        assert "native code ended by SIGSEGV" in errors
+    else:
+        assert "at instruction 2: read of 1 byte at 0x10" in errors
+
+
+def test_an_endless_program_is_stopped(run):
+    status, _, errors = run("--timeout", "0.05", stdin=ENDLESS)
+    assert status == 1
+    assert "stopped after 0.05 s" in errors
+
+
+def test_batch(run):
+    lines = [
+        {"id": 1, "prog": ADD, "mem": "01"},
+        {"id": "two", "prog": WILD},
+        {"id": 3, "prog": ADD, "mem": "ff"},
+    ]
+    status, output, _ = run("--batch", stdin="".join(json.dumps(line) + "\n" for line in lines))
+    first, second, third = map(json.loads, output.splitlines())
+    assert status == 0
+    assert first == {"id": 1, "r0": "0x2"}
+    assert second["id"] == "two"
+    assert "error" in second
+    assert third == {"id": 3, "r0": "0x100"}
+
+
+@pytest.mark.parametrize("line", ["nonsense", "[1]", '{"id": 5}'])
+def test_a_batch_goes_on_after_a_line_that_is_none(run, line):
+    good = json.dumps({"id": 1, "prog": ADD, "mem": "01"})
+    status, output, _ = run("--batch", stdin=f"{line}\n{good}\n")
+    bad, answer = map(json.loads, output.splitlines())
+    assert status == 0
+    assert "must be an object" in bad["error"]
+    assert answer["r0"] == "0x2"
+
+
+if CONFORMANCE:
+
+    def test_conformance(run):
+        tests = json.loads(Path(CONFORMANCE).read_text())
+        lines = [
+            json.dumps({"id": number, "prog": test["prog"], "mem": test["mem"]})
+            for number, test in enumerate(tests)
+        ]
+        _, output, _ = run("--batch", stdin="\n".join(lines))
+        answers = {answer["id"]: answer for answer in map(json.loads, output.splitlines())}
+        wrong = {
+            test["name"]: answers[number]
+            for number, test in enumerate(tests)
+            if answers[number].get("r0") != test["result"]
+        }
+        assert len(answers) == len(tests)
+        assert not wrong
