@@ -1,0 +1,758 @@
+"""Expressions: places and values, operators, C's conversions (C11 sections 6.3 and 6.5).
+
+`expression` gives what the text says, maybe a place; `value` makes a value of it (a place is
+loaded, an array decays); `convert` does what assignment does, `cast` what a cast does.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from minibcc.btf.types import (
+    Array,
+    FuncProto,
+    Ptr,
+    Struct,
+    align_of,
+    find_member,
+    size_of,
+    strip,
+)
+from minibcc.compiler import arithmetic as c
+from minibcc.compiler import tree
+from minibcc.compiler.analyze.constants import fold
+from minibcc.compiler.analyze.context import Constant, Poison, TypeName, Wrong
+from minibcc.compiler.analyze.declare import Declarations
+from minibcc.compiler.tree import Function, Map, Number, Variable
+
+if TYPE_CHECKING:
+    from minibcc.btf.types import Type
+    from minibcc.compiler.tree import Expr
+    from minibcc.diagnostics import Span
+
+_ESCAPES = {"n": 10, "t": 9, "r": 13, "a": 7, "b": 8, "f": 12, "v": 11, "e": 27}
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]+)|([0-7]{1,3})|(.))|([^\\]+)", re.DOTALL)
+_PLACES = (tree.Use, tree.Deref, tree.Field, tree.Literal, tree.Compound)
+
+
+def is_place(e: Expr) -> bool:
+    """Whether an expression is a place; a member of a struct value is none."""
+    return isinstance(e, _PLACES) and (not isinstance(e, tree.Field) or is_place(e.base))
+
+
+def text_of(literals: list[str]) -> bytes:
+    """The bytes of adjacent string or character literals, without a final NUL."""
+    out = bytearray()
+    for literal in literals:
+        quote = literal[-1]
+        body = literal[literal.index(quote) + 1 : -1]
+        for match in _ESCAPE.finditer(body):
+            if match[1]:
+                out.append(int(match[1], 16) & 0xFF)
+            elif match[2]:
+                out.append(int(match[2], 8) & 0xFF)
+            elif match[3]:
+                out.extend(
+                    bytes([_ESCAPES[match[3]]]) if match[3] in _ESCAPES else match[3].encode()
+                )
+            else:
+                out.extend(match[4].encode("utf-8", "surrogateescape"))
+    return bytes(out)
+
+
+class Expressions(Declarations):
+    """Analyses expressions."""
+
+    def expression(self, node: Any) -> Expr:
+        """The typed form of a node: a place, or a value."""
+        return self._FORMS[type(node).__name__](self, node)  # type: ignore[no-any-return]
+
+    def value(self, node: Any) -> Expr:
+        """The value of an expression."""
+        return self.rvalue(self.expression(node))
+
+    def rvalue(self, e: Expr) -> Expr:
+        """A place's value: loaded, or for an array the pointer to its first element."""
+        if is_place(e) or isinstance(e, tree.Field):
+            inner = strip(e.type)
+            if isinstance(inner, Array):
+                return tree.Decay(e.span, Ptr(inner.of), e)
+            self.complete(e.type, e.span)
+            if isinstance(e, tree.Deref) and inner is None:
+                self.fail(
+                    "type/void-value",
+                    "what a 'void *' points to has no type",
+                    e.span,
+                    help=["cast the pointer first: *(u64 *)p"],
+                )
+            return tree.Load(e.span, c.unqualified(e.type), e)
+        return e
+
+    def constant(self, node: Any, what: str) -> int:
+        """The value of an expression that must be constant."""
+        found = fold(self.value(node))
+        if found is None:
+            self.fail("type/not-constant", f"{what} must be a constant", node)
+        return found
+
+    def number(self, span: Span, value: int, type: Type = c.INT) -> Number:
+        return Number(span, type, c.wrap(value, type))
+
+    def truth(self, node: Any) -> Expr:
+        """A condition: any scalar."""
+        e = self.value(node)
+        if not c.scalar(e.type):
+            self.fail(
+                "type/not-scalar",
+                f"a condition cannot be of type '{c.spell(e.type)}'",
+                node,
+            )
+        if (
+            type(node).__name__ == "Assignment"
+            and node.op == "="
+            and isinstance(fold(e.value) if isinstance(e, tree.Assign) else None, int)
+        ):
+            self.warn(
+                "type/assignment-condition",
+                "this assigns, it does not compare",
+                node,
+                help=["write == to compare"],
+            )
+        return e
+
+    # --- primary expressions -----------------------------------------------------------------
+
+    def _name(self, node: Any) -> Expr:
+        name = node.name
+        entity = self.lookup(name)
+        span = self.span(node)
+        match entity:
+            case Variable():
+                return tree.Use(span, entity.type, entity)
+            case Constant():
+                return Number(span, entity.type, entity.value)
+            case Function():
+                return tree.FunctionPointer(span, Ptr(entity.type), entity)
+            case Map():
+                return tree.MapPointer(span, c.VOID_POINTER, entity)
+            case Poison():
+                raise Wrong
+            case TypeName():
+                self.fail("type/not-a-value", f"'{name}' is a type, not a value", node)
+        return self.undeclared(node)
+
+    def undeclared(self, node: Any) -> Expr:
+        name = node.name
+        help = self.suggestion(name, self.names())
+        if name == "args":
+            help = ["'args' exists inside TRACEPOINT_PROBE only"]
+        elif name == "ctx":
+            help = ["name the function's first parameter ctx: int f(struct pt_regs *ctx)"]
+        elif name == "current":
+            help = ["use (struct task_struct *)bpf_get_current_task()"]
+        elif self.kernel.function(name) is not None:
+            help = [f"'{name}' is a function of the kernel: BPF programs cannot use it"]
+        self.report(
+            "type/undeclared", f"'{name}' is not declared", node, help=help or ["declare it first"]
+        )
+        self.scopes[-1][name] = Poison()
+        raise Wrong
+
+    def _constant(self, node: Any) -> Expr:
+        span = self.span(node)
+        if node.type == "string":
+            data = text_of(node.value) + b"\0"
+            return tree.Literal(span, Array(c.CHAR, len(data)), data)
+        if node.type == "char":
+            return self._character(node, span)
+        if node.type == "float":
+            self.fail(
+                "type/float",
+                "eBPF has no floating point",
+                node,
+                help=["count in smaller units: nanoseconds, or thousandths, in a u64"],
+            )
+        return self._integer(node, span)
+
+    def _character(self, node: Any, span: Span) -> Number:
+        data = text_of([node.value])
+        if len(data) == 1:
+            return Number(span, c.INT, c.wrap(data[0], c.CHAR))
+        return Number(span, c.INT, c.wrap(int.from_bytes(data, "big"), c.INT))
+
+    def _integer(self, node: Any, span: Span) -> Number:
+        text = node.value.lower()
+        digits = text.rstrip("ul")
+        suffix = text[len(digits) :]
+        octal = digits.startswith("0") and digits.isdigit()
+        value = int(digits, 8) if octal else int(digits, 0)
+        unsigned = "u" in suffix
+        may_be_unsigned = unsigned or not digits[:1].isdigit() or digits.startswith("0")
+        long = suffix.count("l")
+        candidates: list[Type] = []
+        for size, signed_type, unsigned_type in (
+            (0, c.INT, c.UINT),
+            (1, c.LONG, c.ULONG),
+            (2, c.LLONG, c.ULLONG),
+        ):
+            if size < long:
+                continue
+            if not unsigned:
+                candidates.append(signed_type)
+            if may_be_unsigned:
+                candidates.append(unsigned_type)
+        for candidate in candidates:
+            if c.wrap(value, candidate) == value:
+                return Number(span, candidate, value)
+        if value < 1 << 64:
+            return Number(span, c.ULLONG, value)
+        self.fail("type/number-too-large", f"'{node.value}' does not fit into 64 bits", node)
+
+    def _statement_expression(self, node: Any) -> Expr:
+        items = list(node.block_items or [])
+        last = None
+        while items and type(items[-1]).__name__ == "EmptyStatement":
+            items.pop()
+        if items and type(items[-1]).__name__ in self._FORMS:
+            last = items.pop()
+        self.push()
+        try:
+            body = self.statements(items)
+            value = self.value(last) if last is not None else None
+        finally:
+            self.pop()
+        span = self.span(node)
+        return tree.StatementExpr(span, value.type if value else None, tuple(body), value)
+
+    def _generic(self, node: Any) -> Expr:
+        control = self.value(node.expr).type
+        default = None
+        for item in node.associations:
+            if item.type is None:
+                default = item.expr
+            elif self.compatible(self.declared(item.type), control):
+                return self.expression(item.expr)
+        if default is None:
+            self.fail(
+                "type/no-match", f"no association of _Generic fits '{c.spell(control)}'", node
+            )
+        return self.expression(default)
+
+    # --- members, elements, pointers ---------------------------------------------------------
+
+    def _member(self, node: Any) -> Expr:
+        name = node.field.name
+        if node.type == "->":
+            pointer = self.value(node.name)
+            target = c.pointer(pointer.type)
+            if target is None:
+                self._not_a_pointer(pointer, node)
+            base: Expr = tree.Deref(pointer.span, target.to, pointer)
+        else:
+            base = self.expression(node.name)
+            if c.pointer(base.type) is not None and not isinstance(base, tree.MapPointer):
+                self.fail(
+                    "type/not-a-struct",
+                    f"'{c.spell(base.type)}' is a pointer: its members are reached with ->",
+                    node,
+                    help=[f"write -> instead of . before '{name}'"],
+                )
+        struct = c.struct(base.type)
+        if struct is None:
+            if isinstance(base, tree.MapPointer):
+                self.fail(
+                    "type/not-a-value",
+                    f"'{name}' of table '{base.map.name}' is a method: call it",
+                    node,
+                    help=[f"write {base.map.name}.{name}(...)"],
+                )
+            self.fail("type/not-a-struct", f"'{c.spell(base.type)}' has no members", node.name)
+        return self.field(base, struct, name, node)
+
+    def _not_a_pointer(self, e: Expr, node: Any) -> NoReturn:
+        if c.struct(e.type) is not None:
+            self.fail(
+                "type/not-a-pointer",
+                f"'{c.spell(e.type)}' is no pointer: its members are reached with .",
+                node,
+                help=["write . instead of ->"],
+            )
+        self.fail(
+            "type/not-a-pointer",
+            f"-> needs a pointer, and this is '{c.spell(e.type)}'",
+            node.name,
+            help=["cast it to a pointer to the struct first"] if c.integer(e.type) else [],
+        )
+
+    def field(self, base: Expr, struct: Struct, name: str, node: Any) -> tree.Field:
+        """The member `name` of a struct."""
+        if not struct.complete:
+            self._incomplete(struct, node)
+        found = find_member(struct, name)
+        if found is None:
+            names = _member_names(struct)
+            self.fail(
+                "type/no-member",
+                f"'{c.spell(struct)}' has no member '{name}'",
+                node.field if hasattr(node, "field") else node,
+                help=self.suggestion(name, names)
+                or (["its members are: " + ", ".join(names[:12])] if 0 < len(names) <= 12 else []),
+            )
+        member, offset = found
+        return tree.Field(
+            self.span(node), c.qualified(member.type, base.type), base, member, offset
+        )
+
+    def _element(self, node: Any) -> Expr:
+        base, index = self.value(node.name), self.value(node.subscript)
+        if c.pointer(base.type) is None and c.pointer(index.type) is not None:
+            base, index = index, base
+        target = c.pointer(base.type)
+        if target is None or c.integer(index.type) is None:
+            self.fail(
+                "type/not-an-array",
+                f"[] needs an array or a pointer, and this is '{c.spell(base.type)}'"
+                if target is None
+                else f"an index is an integer, not '{c.spell(index.type)}'",
+                node.name if target is None else node.subscript,
+            )
+        self._sized(target.to, node)
+        span = self.span(node)
+        moved = tree.Arithmetic(span, base.type, "+", base, self._distance(index))
+        return tree.Deref(span, target.to, moved)
+
+    def _distance(self, index: Expr) -> Expr:
+        """An integer as pointer arithmetic takes it: of 64 bits."""
+        return self.implicit(index, c.LONG if c.signed(c.promote(index.type or c.INT)) else c.ULONG)
+
+    def _sized(self, type: Type | None, at: Any) -> None:
+        """Reports arithmetic on a pointer to something of unknown size."""
+        if strip(type) is not None and not isinstance(strip(type), FuncProto):
+            self.complete(type, at)
+
+    def _address(self, node: Any) -> Expr:
+        e = self.expression(node.expr)
+        span = self.span(node)
+        if isinstance(e, tree.MapPointer | tree.FunctionPointer):
+            return e
+        if not is_place(e):
+            self.fail(
+                "type/no-address",
+                "this value has no address",
+                node.expr,
+                help=["store it in a variable and take the variable's address"],
+            )
+        if isinstance(e, tree.Field) and e.member.bits:
+            self.fail(
+                "type/no-address",
+                f"'{e.member.name}' is a bitfield: it has no address",
+                node.expr,
+                help=["read it into a variable first"],
+            )
+        if isinstance(e, tree.Deref) and isinstance(e.pointer, tree.Load | tree.Arithmetic):
+            return e.pointer
+        return tree.Address(span, Ptr(e.type), e)
+
+    def _dereference(self, node: Any) -> Expr:
+        e = self.value(node.expr)
+        target = c.pointer(e.type)
+        if target is None:
+            self.fail(
+                "type/not-a-pointer",
+                f"* needs a pointer, and this is '{c.spell(e.type)}'",
+                node,
+                help=["cast it first: *(u64 *)x"] if c.integer(e.type) else [],
+            )
+        if isinstance(e, tree.FunctionPointer):
+            return e
+        return tree.Deref(self.span(node), target.to, e)
+
+    # --- operators ---------------------------------------------------------------------------
+
+    def _unary(self, node: Any) -> Expr:
+        match node.op:
+            case "&":
+                return self._address(node)
+            case "*":
+                return self._dereference(node)
+            case "sizeof" | "_Alignof":
+                return self._sizeof(node)
+            case "++" | "--" | "p++" | "p--":
+                return self._step(node)
+            case "!":
+                return tree.Unary(self.span(node), c.INT, "!", self.truth(node.expr))
+        e = self.value(node.expr)
+        if c.integer(e.type) is None:
+            self.fail("type/bad-operand", f"{node.op} cannot take '{c.spell(e.type)}'", node.expr)
+        promoted = self.promoted(e)
+        span = self.span(node)
+        result = tree.Unary(span, promoted.type, node.op, promoted)
+        if isinstance(promoted, Number):
+            return Number(span, promoted.type, fold(result) or 0)
+        return result
+
+    def _sizeof(self, node: Any) -> Expr:
+        if type(node.expr).__name__ == "Typename":
+            operand = self.declared(node.expr)
+        else:
+            operand = self.expression(node.expr).type
+        self.complete_for_size(operand, node)
+        size = size_of(operand) if node.op == "sizeof" else align_of(operand)
+        return Number(self.span(node), c.ULONG, size)
+
+    def complete_for_size(self, type: Type | None, at: Any) -> None:
+        """Reports a type whose size is not known; floating types have one."""
+        try:
+            size_of(type)
+        except ValueError:
+            self.complete(type, at)
+
+    def _step(self, node: Any) -> Expr:
+        place = self.place(node.expr, "count")
+        span = self.span(node)
+        one = Number(span, c.INT, 1)
+        operator = node.op[-1]
+        post = node.op.startswith("p")
+        kind = c.unqualified(place.type)
+        target = c.pointer(kind)
+        if target is not None:
+            self._sized(target.to, node)
+            return tree.Update(span, kind, operator, place, self._distance(one), None, post)
+        if c.integer(kind) is None or kind is None:
+            self.fail("type/bad-operand", f"{operator * 2} cannot take '{c.spell(kind)}'", node)
+        within = c.common(self._promotion(place), c.INT)
+        return tree.Update(span, kind, operator, place, self.implicit(one, within), within, post)
+
+    def place(self, node: Any, what: str) -> Expr:
+        """A place that may be written."""
+        e = self.expression(node)
+        if not is_place(e) or isinstance(strip(e.type), Array):
+            self.fail(
+                "type/not-a-place",
+                f"this cannot be assigned: it is {_kind_of_value(e)}",
+                node,
+            )
+        if c.is_const(e.type):
+            self.fail("type/const", f"this is const: '{c.spell(e.type)}'", node)
+        return e
+
+    def _promotion(self, e: Expr) -> Type:
+        """The type that a value (or a place's value) is promoted to."""
+        inner = e.place if isinstance(e, tree.Load) else e
+        bits = inner.member.bits if isinstance(inner, tree.Field) else 0
+        return c.promote(c.unqualified(e.type) or c.INT, bits)
+
+    def promoted(self, e: Expr) -> Expr:
+        return self.implicit(e, self._promotion(e))
+
+    def implicit(self, e: Expr, type: Type) -> Expr:
+        """A conversion that C makes by itself; numbers are converted on the spot."""
+        if e.type is type or (self.compatible(e.type, type) and e.type is not None):
+            return e
+        if isinstance(e, Number) and c.scalar(type):
+            return Number(e.span, type, c.wrap(e.value, type))
+        return tree.Convert(e.span, type, e)
+
+    def usual(self, left: Expr, right: Expr) -> tuple[Expr, Expr, Type]:
+        """The usual arithmetic conversions of two integer values."""
+        type = c.common(self._promotion(left), self._promotion(right))
+        return self.implicit(left, type), self.implicit(right, type), type
+
+    def _binary(self, node: Any) -> Expr:
+        operator = node.op
+        span = self.span(node)
+        if operator in ("&&", "||"):
+            return tree.Logic(span, c.INT, operator, self.truth(node.left), self.truth(node.right))
+        left, right = self.value(node.left), self.value(node.right)
+        if operator in ("==", "!=", "<", "<=", ">", ">="):
+            return self._compare(node, operator, left, right)
+        if operator in ("+", "-") and (c.pointer(left.type) or c.pointer(right.type)):
+            return self._move(node, operator, left, right)
+        self._integers(node, operator, left, right)
+        if operator in ("<<", ">>"):
+            left, right = self.promoted(left), self.promoted(right)
+            type = left.type
+        else:
+            left, right, type = self.usual(left, right)
+        if operator in ("/", "%") and fold(right) == 0:
+            self.warn("type/division-by-zero", "this divides by zero", node.right)
+        result = tree.Arithmetic(span, type, operator, left, right)
+        if isinstance(left, Number) and isinstance(right, Number):
+            folded = fold(result)
+            if folded is not None:
+                return Number(span, type, folded)
+        return result
+
+    def _integers(self, node: Any, operator: str, left: Expr, right: Expr) -> None:
+        for e, side in ((left, node.left), (right, node.right)):
+            if c.integer(e.type) is None:
+                self.fail(
+                    "type/bad-operand",
+                    f"{operator} cannot take '{c.spell(e.type)}'",
+                    side,
+                    help=["read what it points to: *p"] if c.pointer(e.type) else [],
+                )
+
+    def _move(self, node: Any, operator: str, left: Expr, right: Expr) -> Expr:
+        """``p + n``, ``n + p``, ``p - n``, ``p - q``."""
+        span = self.span(node)
+        a, b = c.pointer(left.type), c.pointer(right.type)
+        if a and b:
+            if operator == "+":
+                self.fail("type/bad-operand", "two pointers cannot be added", node)
+            return tree.Arithmetic(span, c.LONG, "-", left, self.implicit(right, left.type or b))
+        if b and operator == "+":
+            left, right, a = right, left, b
+        if a is None or c.integer(right.type) is None:
+            self.fail(
+                "type/bad-operand",
+                f"{operator} cannot take '{c.spell(left.type)}' and '{c.spell(right.type)}'",
+                node,
+            )
+        self._sized(a.to, node)
+        return tree.Arithmetic(span, left.type, operator, left, self._distance(right))
+
+    def _compare(self, node: Any, operator: str, left: Expr, right: Expr) -> Expr:
+        span = self.span(node)
+        a, b = c.pointer(left.type), c.pointer(right.type)
+        if a or b:
+            if not (c.scalar(left.type) and c.scalar(right.type)):
+                self._incomparable(node, left, right)
+            if a and b:
+                right = self.implicit(right, left.type or a)
+            else:
+                number, other = (right, left) if a else (left, right)
+                if fold(number) is None:
+                    self.warn(
+                        "type/pointer-and-integer",
+                        "a pointer is compared with an integer",
+                        node,
+                        help=["cast one of them so that both have one type"],
+                    )
+                wide = self.implicit(self._distance(number), other.type or c.VOID_POINTER)
+                left, right = (left, wide) if a else (wide, right)
+            return tree.Comparison(span, c.INT, operator, left, right)
+        if c.integer(left.type) is None or c.integer(right.type) is None:
+            self._incomparable(node, left, right)
+        left, right, _ = self.usual(left, right)
+        return tree.Comparison(span, c.INT, operator, left, right)
+
+    def _incomparable(self, node: Any, left: Expr, right: Expr) -> None:
+        self.fail(
+            "type/bad-operand",
+            f"'{c.spell(left.type)}' and '{c.spell(right.type)}' cannot be compared",
+            node,
+        )
+
+    def _conditional(self, node: Any) -> Expr:
+        condition = self.truth(node.cond)
+        yes = self.value(node.iftrue) if node.iftrue is not None else None
+        no = self.value(node.iffalse)
+        middle = yes if yes is not None else condition
+        span = self.span(node)
+        type = self._meet(middle, no, node)
+        if type is not None and c.struct(type) is None:
+            yes = self.implicit(yes, type) if yes is not None else None
+            no = self.implicit(no, type)
+        chosen = fold(condition)
+        if chosen is not None and yes is not None:
+            kept = yes if chosen else no
+            if isinstance(kept, Number):
+                return Number(span, type, kept.value)
+        return tree.Conditional(span, type, condition, yes, no)
+
+    def _meet(self, yes: Expr, no: Expr, node: Any) -> Type | None:
+        """The type of a conditional expression."""
+        if c.integer(yes.type) and c.integer(no.type):
+            return c.common(self._promotion(yes), self._promotion(no))
+        a, b = c.pointer(yes.type), c.pointer(no.type)
+        if a and b:
+            if fold(no) == 0 or (strip(b.to) is None and fold(yes) != 0):
+                return yes.type if fold(no) == 0 else no.type
+            return no.type if fold(yes) == 0 else yes.type
+        if a and fold(no) == 0:
+            return yes.type
+        if b and fold(yes) == 0:
+            return no.type
+        if strip(yes.type) is None or strip(no.type) is None:
+            return None
+        if self.compatible(yes.type, no.type):
+            return yes.type
+        if c.scalar(yes.type) and c.scalar(no.type):
+            self.warn("type/pointer-and-integer", "the two values have different types", node)
+            return yes.type if a else no.type
+        self.fail(
+            "type/bad-operand",
+            f"the two values of ?: are '{c.spell(yes.type)}' and '{c.spell(no.type)}'",
+            node,
+        )
+
+    def _comma(self, node: Any) -> Expr:
+        e = self.value(node.exprs[0])
+        for item in node.exprs[1:]:
+            following = self.value(item)
+            e = tree.Comma(e.span.to(following.span), following.type, e, following)
+        return e
+
+    # --- assignment and conversion -----------------------------------------------------------
+
+    def _assignment(self, node: Any) -> Expr:
+        place = self.place(node.lvalue, "assign")
+        span = self.span(node)
+        kind = c.unqualified(place.type)
+        if node.op == "=":
+            right = self.convert(self.value(node.rvalue), kind, "assigned")
+            return tree.Assign(span, kind, place, right)
+        operator = node.op[:-1]
+        right = self.value(node.rvalue)
+        if c.pointer(kind) and operator in ("+", "-"):
+            if c.integer(right.type) is None:
+                self.fail("type/bad-operand", "only an integer can move a pointer", node.rvalue)
+            self._sized((c.pointer(kind) or c.VOID_POINTER).to, node)
+            return tree.Update(span, kind, operator, place, self._distance(right), None)
+        for e, side in ((place, node.lvalue), (right, node.rvalue)):
+            if c.integer(e.type) is None:
+                self.fail("type/bad-operand", f"{node.op} cannot take '{c.spell(e.type)}'", side)
+        if operator in ("<<", ">>"):
+            within = self._promotion(place)
+            right = self.promoted(right)
+        else:
+            within = c.common(self._promotion(place), self._promotion(right))
+            right = self.implicit(right, within)
+        return tree.Update(span, kind, operator, place, right, within)
+
+    def convert(self, e: Expr, type: Type | None, what: str) -> Expr:
+        """The conversion that assignment makes; `what` says what happens to the value."""
+        if isinstance(strip(e.type), type_none):
+            self.fail("type/void-value", f"this has no value that could be {what}", e.span)
+        to, source = strip(type), strip(e.type)
+        if isinstance(to, Struct) or isinstance(source, Struct):
+            if not self.compatible(to, source):
+                self._mismatch(e, type, what)
+            return e
+        a, b = c.pointer(type), c.pointer(e.type)
+        if a and b:
+            self._check_pointers(a, b, e, type, what)
+        elif a and c.integer(e.type) is not None and fold(e) != 0:
+            self.warn(
+                "type/integer-to-pointer",
+                f"an integer is {what} as '{c.spell(type)}'",
+                e.span,
+                help=[f"cast it if that is meant: ({c.spell(type)})"],
+            )
+        elif b and c.integer(type) is not None and not c.is_bool(type):
+            self.warn(
+                "type/pointer-to-integer",
+                f"a pointer is {what} as '{c.spell(type)}'",
+                e.span,
+                help=[f"read what it points to with *, or cast it: ({c.spell(type)})"],
+            )
+        elif not c.scalar(type) or not c.scalar(e.type):
+            self._mismatch(e, type, what)
+        if type is None:
+            return e
+        if a and c.integer(e.type) is not None:
+            e = self._distance(e)
+        return self.implicit(e, type)
+
+    def _check_pointers(self, a: Ptr, b: Ptr, e: Expr, type: Type | None, what: str) -> None:
+        x, y = strip(a.to), strip(b.to)
+        if x is None or y is None or self.compatible(x, y) or isinstance(e, Number):
+            return
+        p, q = c.integer(x), c.integer(y)
+        if p and q and p.size == q.size:
+            return
+        self.warn(
+            "type/incompatible-pointer",
+            f"'{c.spell(e.type)}' is {what} as '{c.spell(type)}'",
+            e.span,
+            help=[f"cast it if that is meant: ({c.spell(type)})"],
+        )
+
+    def _mismatch(self, e: Expr, type: Type | None, what: str) -> None:
+        help = []
+        target = c.pointer(e.type)
+        if target and self.compatible(target.to, type):
+            help = ["it is a pointer: read what it points to with *"]
+        pointed = c.pointer(type)
+        if pointed and self.compatible(pointed.to, e.type):
+            help = ["a pointer is wanted: take the address with &"]
+        self.fail(
+            "type/mismatch",
+            f"'{c.spell(e.type)}' cannot be {what} as '{c.spell(type)}'",
+            e.span,
+            help=help,
+        )
+
+    def cast(self, e: Expr, type: Type | None, span: Span) -> Expr:
+        """``(type)e``."""
+        type = c.unqualified(type)
+        if type is None:
+            return tree.Convert(span, None, e, True)
+        if not c.scalar(type) or not c.scalar(e.type):
+            if self.compatible(type, e.type):
+                return e
+            self.fail(
+                "type/bad-cast",
+                f"'{c.spell(e.type)}' cannot be cast to '{c.spell(type)}'",
+                span,
+                help=["cast a pointer to it instead: *(struct x *)&y"]
+                if c.struct(type) or c.struct(e.type)
+                else [],
+            )
+        if c.pointer(type) and c.integer(e.type) is not None:
+            e = self._distance(e)
+        if isinstance(e, Number):
+            return Number(span, type, c.wrap(e.value, type))
+        return tree.Convert(span, type, e, True)
+
+    def _cast(self, node: Any) -> Expr:
+        type = self.declared(node.to_type)
+        self.complete_for_size(type, node)
+        return self.cast(self.value(node.expr), type, self.span(node))
+
+    def _call(self, node: Any) -> Expr:
+        return self.call(node)
+
+    def _literal(self, node: Any) -> Expr:
+        return self.compound_literal(node)
+
+    _FORMS: ClassVar[dict[str, Any]] = {
+        "ID": _name,
+        "Constant": _constant,
+        "Compound": _statement_expression,
+        "GenericSelection": _generic,
+        "StructRef": _member,
+        "ArrayRef": _element,
+        "UnaryOp": _unary,
+        "BinaryOp": _binary,
+        "TernaryOp": _conditional,
+        "ExprList": _comma,
+        "Assignment": _assignment,
+        "Cast": _cast,
+        "FuncCall": _call,
+        "CompoundLiteral": _literal,
+    }
+
+
+type_none = type(None)
+
+
+def _member_names(struct: Struct) -> list[str]:
+    names = []
+    for member in struct.members:
+        inner = strip(member.type)
+        if member.name:
+            names.append(member.name)
+        elif isinstance(inner, Struct):
+            names.extend(_member_names(inner))
+    return names
+
+
+def _kind_of_value(e: Expr) -> str:
+    if isinstance(e, Number):
+        return "a number"
+    if isinstance(strip(e.type), Array):
+        return "an array"
+    return "a value, not a variable"

@@ -1,0 +1,160 @@
+"""What plain C may not contain, because eBPF cannot carry it.
+
+LLVM's BPF back end ends the whole process on what it cannot do, so nothing of that kind may reach
+it: this check runs on the plain tree and refuses each such form at its place, with what to write
+instead. What depends on the optimiser (stack use, variable copies) is checked by lowering.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from minibcc.btf.types import Float, Struct, size_of, strip
+from minibcc.compiler import arithmetic as c
+from minibcc.compiler import tree
+from minibcc.compiler.dialect.walk import nodes
+
+if TYPE_CHECKING:
+    from minibcc.compiler.reporter import Reporter
+    from minibcc.compiler.tree import Call, Function, Unit
+
+MAX_PARAMETERS = 5
+MAX_STACK = 512
+
+
+def check(unit: Unit, reporter: Reporter) -> None:
+    """Reports what cannot be compiled to eBPF."""
+    calls: dict[Function, list[tuple[Function, Call]]] = {}
+    for function in unit.functions:
+        _check_function(function, reporter)
+        inside = calls.setdefault(function, [])
+        for node in nodes(function.body):
+            if isinstance(node, tree.Call):
+                _check_call(node, function, reporter)
+                if isinstance(node.callee, tree.Function):
+                    inside.append((node.callee, node))
+            elif isinstance(node, tree.Method):
+                raise AssertionError(f"a method is left after the dialect: {node.name}")
+            elif isinstance(node, tree.Declare):
+                _check_variable(node.variable, reporter)
+            elif isinstance(node, tree.Arithmetic | tree.Update) and node.operator in ("/", "%"):
+                _check_division(node, reporter)
+    _check_recursion(calls, reporter)
+
+
+def _check_function(function: Function, reporter: Reporter) -> None:
+    if function.section:
+        reporter.error(
+            "dialect/libbpf-style",
+            f'SEC("{function.section}") is libbpf\'s style',
+            function.span,
+            help=[
+                "name the function after its probe (kprobe__do_nanosleep), or attach it from the "
+                "script"
+            ],
+        )
+    if function.type.variadic:
+        reporter.error(
+            "type/variadic",
+            "a BPF function cannot take a variable number of arguments",
+            function.span,
+        )
+    if len(function.parameters) > MAX_PARAMETERS and function.inline != "always":
+        reporter.error(
+            "type/too-many-parameters",
+            f"'{function.name}' has {len(function.parameters)} parameters: eBPF passes five",
+            function.parameters[MAX_PARAMETERS].span,
+            help=["put some of them into a struct and pass a pointer to it"],
+        )
+    result = strip(function.type.result)
+    if isinstance(result, Struct):
+        reporter.error(
+            "type/struct-result",
+            f"'{function.name}' returns a struct: eBPF returns one register",
+            function.span,
+            help=["let the caller pass a pointer to the result"],
+        )
+    if isinstance(result, Float):
+        reporter.error("type/float", "eBPF has no floating point", function.span)
+    for parameter in function.parameters:
+        inner = strip(parameter.type)
+        if isinstance(inner, Struct):
+            reporter.error(
+                "type/struct-parameter",
+                f"'{parameter.name}' is a struct: eBPF passes registers",
+                parameter.span,
+                help=["pass a pointer to it"],
+            )
+        if isinstance(inner, Float):
+            reporter.error("type/float", "eBPF has no floating point", parameter.span)
+
+
+def _check_variable(variable: tree.Variable, reporter: Reporter) -> None:
+    size = size_of(variable.type)
+    if size > MAX_STACK:
+        reporter.error(
+            "type/stack",
+            f"'{variable.name}' needs {size} bytes, and the stack has {MAX_STACK}",
+            variable.span,
+            help=["keep it in a BPF_PERCPU_ARRAY with one element and look that up"],
+        )
+
+
+def _check_call(call: Call, function: Function, reporter: Reporter) -> None:
+    callee = call.callee
+    if isinstance(callee, tree.Function):
+        if callee.body is None:
+            reporter.error(
+                "type/undefined-function",
+                f"'{callee.name}' is declared but has no body",
+                call.span,
+                help=["define it in this text: a BPF program has no linker"],
+            )
+        elif callee is not function and callee.linkage == "global" and callee.probe is not None:
+            reporter.error(
+                "dialect/calls-program",
+                f"'{callee.name}' is a program of its own: it cannot be called",
+                call.span,
+                help=["move what both need into a static inline function"],
+            )
+    elif isinstance(callee, tree.Helper) and len(call.arguments) > MAX_PARAMETERS:
+        reporter.error(
+            "type/too-many-parameters",
+            f"'{callee.name}' takes five arguments at most, not {len(call.arguments)}",
+            call.span,
+        )
+
+
+def _check_division(node: Any, reporter: Reporter) -> None:
+    type = node.type if isinstance(node, tree.Arithmetic) else node.within
+    kind = c.integer(type)
+    if kind is not None and kind.size == 16:
+        reporter.error(
+            "type/wide-division",
+            "eBPF cannot divide numbers of 128 bits",
+            node.span,
+            help=["divide numbers of 64 bits"],
+        )
+
+
+def _check_recursion(
+    calls: dict[Function, list[tuple[Function, Call]]], reporter: Reporter
+) -> None:
+    done: set[Function] = set()
+
+    def visit(function: Function, path: tuple[Function, ...]) -> None:
+        for callee, call in calls.get(function, ()):
+            if callee is function or callee in path:
+                reporter.error(
+                    "type/recursion",
+                    f"'{callee.name}' calls itself: the depth of calls must be known",
+                    call.span,
+                    help=["write a loop with a bound"],
+                )
+            elif callee not in done:
+                visit(callee, (*path, function))
+        done.add(function)
+
+    for function in calls:
+        if function not in done:
+            visit(function, ())

@@ -1,0 +1,49 @@
+"""Tokens to pycparser's syntax tree.
+
+pycparser's recursive-descent parser does the work; a subclass of it (`grammar`) takes its tokens
+from our preprocessor, takes typedef names from the target's BTF, knows the GNU forms that kernel C
+uses and BCC's table macros, and goes on after an error. `stream` turns preprocessing tokens into
+those that the parser expects; `mistakes` puts what it refuses into words.
+
+A node's `coord` is a `Token`: file, line, column, and the macro that it came from.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from minibcc.diagnostics import Span
+from minibcc.records import Record
+
+if TYPE_CHECKING:
+    from minibcc.compiler.parse.attributes import Attribute
+    from minibcc.compiler.preprocess import Preprocessed, Token
+    from minibcc.compiler.reporter import Reporter
+    from minibcc.compiler.target import Target
+
+
+class Syntax(Record):
+    """A parsed text: pycparser's nodes of file level, the stretch of tokens that each expression
+    and statement covers, the attributes of declarations and structs (both by ``id(node)``), and
+    what preprocessing knew."""
+
+    nodes: list[Any]
+    stretches: dict[int, tuple[Token, Token]]
+    attributes: dict[int, list[Attribute]]
+    preprocessed: Preprocessed
+
+    def span(self, node: Any) -> Span:
+        """The place of a node."""
+        stretch = self.stretches.get(id(node))
+        if stretch is None:
+            token = node.coord
+            return token.span if token is not None else Span("<built-in>", 1, 1)
+        first, last = stretch
+        return first.span.to(last.span)
+
+
+def parse(preprocessed: Preprocessed, target: Target, reporter: Reporter) -> Syntax:
+    """The syntax tree. Errors go to `reporter`; what could be parsed is in the result."""
+    from minibcc.compiler.parse.grammar import Parser
+
+    return Parser(preprocessed, target, reporter).run()
