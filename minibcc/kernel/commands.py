@@ -24,7 +24,7 @@ from minibcc.kernel.descriptors import ObjectDescription
 from minibcc.kernel.errnos import failure
 from minibcc.kernel.kernel import Kernel
 from minibcc.kernel.maps import registry
-from minibcc.kernel.maps.base import Map
+from minibcc.kernel.maps.base import LOCK, Map
 from minibcc.kernel.objects import BtfObject, Link, Program
 
 # --- maps -------------------------------------------------------------------------------------
@@ -61,17 +61,17 @@ def _value(map: Map, value: bytes) -> bytes:
 
 
 def _map_lookup(kernel: Kernel, request: requests.MapLookup) -> bytes:
-    if request.flags & ~4:
+    if request.flags & ~LOCK:
         raise failure(EINVAL)
     map = _opened(kernel, request.fd, read=True)
-    if request.flags & 4:
+    if request.flags & LOCK:
         raise failure(EINVAL)
     return map.read(map.lookup_key(request.key), request.flags)
 
 
 def _map_update(kernel: Kernel, request: requests.MapUpdate) -> None:
     map = _opened(kernel, request.fd, write=True)
-    if request.flags & 4:
+    if request.flags & LOCK:
         raise failure(EINVAL)
     map.write(_key(map, request.key), _value(map, request.value), request.flags)
 
@@ -87,9 +87,11 @@ def _map_next_key(kernel: Kernel, request: requests.MapNextKey) -> bytes:
 
 
 def _map_take(kernel: Kernel, request: requests.MapLookupAndDelete) -> bytes:
-    if request.flags & ~4:
+    if request.flags & ~LOCK:
         raise failure(EINVAL)
     map = _opened(kernel, request.fd, read=True, write=True)
+    if request.flags & LOCK:
+        raise failure(EINVAL)  # no map has a lock in its values
     return map.take(_key(map, request.key), request.flags)
 
 

@@ -28,15 +28,8 @@ TAILROOM = 320
 ETHERNET = 14
 LENGTH, PROTOCOL, IFINDEX = 0, 16, 40
 SKB_FROM_USER = (
-    (8, 4),
-    (32, 4),
-    (36, 4),
-    (40, 4),
-    (48, 20),
-    (152, 8),
-    (160, 4),
-    (164, 4),
-    (176, 4),
+    *((8, 4), (32, 4), (36, 4), (40, 4), (48, 20), (152, 8)),
+    *((160, 4), (164, 4), (176, 4), (184, 8)),
 )
 """Offset and size of what a test may set of struct __sk_buff (``convert___skb_to_skb``)."""
 LINK_LEVEL = frozenset((ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP))
@@ -44,9 +37,20 @@ LINK_LEVEL = frozenset((ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP))
 
 
 class Packet:
-    """A packet that a program of type `kind` gets. `start` and `end` are addresses of its data."""
+    """A packet that a program of type `kind` gets. `start` and `end` are addresses of its data.
 
-    def __init__(self, kernel: Kernel, kind: ProgType, data: bytes, context: bytes = b"") -> None:
+    `link_level` shows the Ethernet header to a program whose type does not imply that it sees it.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        kind: ProgType,
+        data: bytes,
+        context: bytes = b"",
+        *,
+        link_level: bool = False,
+    ) -> None:
         self.kernel = kernel
         self.memory = kernel.memory
         self.kind = kind
@@ -64,7 +68,7 @@ class Packet:
         self.context_size = (XDP_MD_SIZE if self.is_xdp else SK_BUFF_SIZE) + 24
         self.context = self.memory.allocate(self.context_size)
         self._set_context(context)
-        if kind not in LINK_LEVEL and kind != ProgType.SOCKET_FILTER:
+        if kind not in LINK_LEVEL and not link_level:
             self.start = self.meta = min(self.start + ETHERNET, self.end)
         kernel.packets[self.context] = self
 
@@ -86,9 +90,13 @@ class Packet:
             if given:
                 view[12:20] = given[12:20].ljust(8, b"\0")
             return
-        if given:
-            for offset, count in SKB_FROM_USER:
-                view[offset : offset + count] = given[offset : offset + count].ljust(count, b"\0")
+        rest = bytearray(given)
+        for offset, count in SKB_FROM_USER:
+            part = given[offset : offset + count]
+            view[offset : offset + len(part)] = part
+            rest[offset : offset + count] = bytes(len(part))
+        if any(rest):
+            raise failure(EINVAL)
         view[PROTOCOL : PROTOCOL + 2] = self.memory.view(self.start + 12, 2)
         if not any(view[IFINDEX : IFINDEX + 4]):
             view[IFINDEX : IFINDEX + 4] = struct.pack("<I", 1)
@@ -135,6 +143,11 @@ class Packet:
             head = struct.pack("<III", 0, self.length, 0)
             return head + bytes(self.memory.view(self.context + 12, 12))
         return bytes(self.memory.view(self.context, SK_BUFF_SIZE))
+
+    def whole(self) -> builtins.bytes:
+        """All bytes, with the link header where the program did not see it."""
+        start = self.start - ETHERNET if self.start == self.mac + ETHERNET else self.start
+        return bytes(self.memory.view(start, self.end - start))
 
     def load(self, offset: int, size: int) -> int | None:
         """A legacy packet load (``BPF_ABS``): big-endian, None outside the packet.

@@ -8,14 +8,15 @@ simulated kernel is for trying things.
 from __future__ import annotations
 
 import time
-from errno import EINVAL, ENOTSUP
+from errno import EINVAL, ENOSPC, ENXIO
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import ProgType
 from minibcc.abi.requests import TestRun
+from minibcc.isa.instruction import decode
 from minibcc.kernel.contexts import PT_REGS_SIZE, RAW_ARGUMENTS
-from minibcc.kernel.errnos import failure
-from minibcc.kernel.packets import PACKET_TYPES, Packet
+from minibcc.kernel.errnos import ENOTSUPP, failure
+from minibcc.kernel.packets import ETHERNET, PACKET_TYPES, Packet
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import ProgTestRun
@@ -34,31 +35,63 @@ CONTEXT_SIZES = {
 }
 """Bytes that a program of the type may read of its context; what is not given is zero."""
 
-PAGE_LIMIT = 4096 - 256 - 320
+RAW = (ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE)
+SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
+"""Bytes of an access, by the size bits of its opcode."""
+SYSCALL_CONTEXT = 0xFFFF
+PACKET_MAX = 4096 - 256 - 320
 """Bytes of a packet: a page without headroom and shared info."""
 
 
+ON_CPU = 1
+"""``BPF_F_TEST_RUN_ON_CPU``."""
+CHECKSUM_COMPLETE = 4
+
+
 def test_run(kernel: Kernel, request: ProgTestRun) -> TestRun:
-    """Raises EINVAL for what does not fit, ENOTSUP for types that cannot be tried."""
+    """Raises EINVAL for what does not fit, ENOTSUPP for types that cannot be tried."""
     program = kernel.program_of(request.prog_fd)
     kind = ProgType(program.request.prog_type)
     if kind in PACKET_TYPES:
         return _on_packet(kernel, program, request)
     size = CONTEXT_SIZES.get(kind)
     if size is None:
-        raise failure(ENOTSUP)
-    if request.data_in or request.data_size_out:
+        raise failure(ENOTSUPP)
+    if request.data_in or request.data_size_out or request.flags & ~ON_CPU:
         raise failure(EINVAL)
-    if len(request.ctx_in) > max(size, 4096):
+    if request.cpu and not request.flags & ON_CPU:
+        raise failure(EINVAL)
+    if kind in RAW:
+        if request.repeat or request.ctx_size_out:
+            raise failure(EINVAL)
+        if request.cpu >= kernel.cpus:
+            raise failure(ENXIO)
+        if not _reach(program) <= len(request.ctx_in) <= 8 * RAW_ARGUMENTS:
+            raise failure(EINVAL)
+    elif len(request.ctx_in) > max(size, SYSCALL_CONTEXT):
         raise failure(EINVAL)
     return _on_context(kernel, program, request, size)
 
 
+def _reach(program: Program) -> int:
+    """How many bytes of its context the program reads (``max_ctx_offset``)."""
+    slots = program.facts.accesses
+    instructions = decode(program.request.insns)
+    return max(
+        (
+            instructions[slot].off + SIZES[instructions[slot].code & 0x18]
+            for slot, kind in slots.items()
+            if kind == "ctx"
+        ),
+        default=0,
+    )
+
+
 def _on_context(kernel: Kernel, program: Program, request: ProgTestRun, size: int) -> TestRun:
     data = request.ctx_in.ljust(size, b"\0") or bytes(8)
-    started = time.perf_counter_ns()
-    result = 0
     repeat = max(1, request.repeat)
+    started = time.perf_counter_ns()
+    result, out = 0, b""
     for _ in range(repeat):
         address = kernel.contexts.place(data)
         try:
@@ -72,9 +105,9 @@ def _on_context(kernel: Kernel, program: Program, request: ProgTestRun, size: in
 
 def _on_packet(kernel: Kernel, program: Program, request: ProgTestRun) -> TestRun:
     kind = ProgType(program.request.prog_type)
-    if len(request.data_in) < 14:
+    if not ETHERNET <= len(request.data_in) <= PACKET_MAX:
         raise failure(EINVAL)
-    if len(request.data_in) > PAGE_LIMIT:
+    if request.cpu or request.flags & ~CHECKSUM_COMPLETE:
         raise failure(EINVAL)
     repeat = max(1, request.repeat)
     packet = Packet(kernel, kind, request.data_in, request.ctx_in)
@@ -84,13 +117,15 @@ def _on_packet(kernel: Kernel, program: Program, request: ProgTestRun) -> TestRu
         for _ in range(repeat):
             result = packet.run(program)
         duration = (time.perf_counter_ns() - started) // repeat
-        data = packet.bytes(0, packet.length)
+        data = packet.whole()
         context = packet.context_bytes()
     finally:
         packet.close()
+    if request.data_size_out and len(data) > request.data_size_out:
+        raise failure(ENOSPC)
     return TestRun(
         result & 0xFFFF_FFFF,
         duration,
-        data if not request.data_size_out else data[: request.data_size_out],
+        data if request.data_size_out else b"",
         context[: request.ctx_size_out],
     )

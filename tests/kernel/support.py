@@ -63,3 +63,12 @@ HELLO = [
     Instruction(0x95),
 ]
 """The program that prints "Hello, World!" and returns 0."""
+
+
+def possible_cpus() -> int:
+    """As many processors as the running kernel may have; 2 where nobody says."""
+    try:
+        with open("/sys/devices/system/cpu/possible") as file:
+            return int(file.read().strip().replace(",", "-").split("-")[-1]) + 1
+    except OSError:
+        return 2

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from errno import EEXIST, EINVAL, ENOENT, EOPNOTSUPP
 from typing import TYPE_CHECKING, ClassVar
 
-from minibcc.abi.bpf import MapFlags, MapType, UpdateFlags
+from minibcc.abi.bpf import MapFlags, MapType
 from minibcc.abi.requests import Batch
 from minibcc.kernel.errnos import ENOTSUPP, checked, failure
 from minibcc.kernel.objects import KernelObject
@@ -35,12 +35,10 @@ KMALLOC_LIMIT = 4 << 20
 HEADER_SIZE = 64
 """Bytes at a map's address: what stands for ``struct bpf_map``."""
 
-ANY, NOEXIST, EXIST, LOCK = (
-    UpdateFlags.ANY,
-    UpdateFlags.NOEXIST,
-    UpdateFlags.EXIST,
-    UpdateFlags.LOCK,
-)
+ANY, NOEXIST, EXIST, LOCK = 0, 1, 2, 4
+"""`UpdateFlags` as plain numbers: an inverted IntFlag forgets the bits that have no name."""
+ACCESS_MODES = int(MapFlags.RDONLY | MapFlags.WRONLY)
+"""Flags that are the first descriptor's and not the map's."""
 
 
 def round_up(value: int, to: int) -> int:
@@ -78,7 +76,7 @@ class Map(KernelObject):
         self.key_size = request.key_size
         self.value_size = request.value_size
         self.max_entries = request.max_entries
-        self.flags = request.map_flags
+        self.flags = request.map_flags & ~ACCESS_MODES
         self.name = request.map_name
         self.request = request
         self.frozen = False
@@ -97,7 +95,7 @@ class Map(KernelObject):
     def check(cls, request: MapCreate) -> None:
         """``map_alloc_check``: raises for attributes that the type does not take."""
         flags = request.map_flags
-        if request.max_entries == 0 or flags & ~cls.flags_allowed:
+        if request.max_entries == 0 or flags & ~int(cls.flags_allowed):
             raise failure(EINVAL)
         keys, values = cls.key_sizes, cls.value_sizes
         if request.key_size == 0 if keys is None else request.key_size not in keys:

@@ -13,7 +13,7 @@ from errno import E2BIG, EEXIST, EINVAL, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, EOV
 from typing import TYPE_CHECKING, ClassVar
 
 from minibcc.abi.bpf import MapFlags, MapType, ProgType
-from minibcc.kernel.errnos import ENOTSUPP, failure
+from minibcc.kernel.errnos import failure
 from minibcc.kernel.maps.array import IndexedMap
 from minibcc.kernel.maps.base import EXIST, NOEXIST, Map, power_of_two
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 MAX_CPUS = 512
 QUEUE_MAX = 16384
-ACCESS = MapFlags.NUMA_NODE | MapFlags.RDONLY | MapFlags.WRONLY
+KEY_MAX = 512
+"""Bytes of a SOCKHASH key (``MAX_BPF_STACK``)."""
+ACCESS = int(MapFlags.NUMA_NODE | MapFlags.RDONLY | MapFlags.WRONLY)
 
 STRUCT_SIZES = {
     MapType.DEVMAP: 344,
@@ -114,6 +116,11 @@ class DeviceMap(Redirection):
     types = (MapType.DEVMAP, MapType.DEVMAP_HASH)
     value_sizes = (4, 8)
 
+    def __init__(self, kernel: Kernel, request: MapCreate) -> None:
+        super().__init__(kernel, request)
+        self.flags |= MapFlags.RDONLY_PROG
+        self.facts.flags = self.flags
+
     def write(self, key: bytes, value: bytes, flags: int) -> None:
         hashed = self.type == MapType.DEVMAP_HASH
         if flags > EXIST:
@@ -161,6 +168,7 @@ class ProcessorMap(Redirection):
 
     types = (MapType.CPUMAP,)
     value_sizes = (4, 8)
+    flags_allowed = MapFlags.NUMA_NODE
 
     @classmethod
     def check(cls, request: MapCreate) -> None:
@@ -188,14 +196,9 @@ class ProcessorMap(Redirection):
 
 
 class SocketMap(Redirection):
-    """Maps of sockets: XSKMAP, SOCKMAP, SOCKHASH, REUSEPORT_SOCKARRAY. They stay empty."""
+    """Maps of sockets: XSKMAP, SOCKMAP, SOCKHASH. They stay empty."""
 
-    types = (
-        MapType.XSKMAP,
-        MapType.SOCKMAP,
-        MapType.SOCKHASH,
-        MapType.REUSEPORT_SOCKARRAY,
-    )
+    types = (MapType.XSKMAP, MapType.SOCKMAP, MapType.SOCKHASH)
     value_sizes = (4, 8)
 
     @classmethod
@@ -207,25 +210,27 @@ class SocketMap(Redirection):
                 raise failure(EINVAL)
             if request.value_size not in (4, 8) or request.map_flags & ~ACCESS:
                 raise failure(EINVAL)
-            if request.key_size > 512:
+            if request.key_size > KEY_MAX:
                 raise failure(E2BIG)
             return
         super().check(request)
 
     def read(self, key: bytes, flags: int) -> bytes:
         if self.type == MapType.XSKMAP:
-            raise failure(ENOTSUPP)
+            raise failure(EOPNOTSUPP)
         if self.value_size != 8:
             raise failure(ENOSPC)
         raise failure(ENOENT)
 
     def write(self, key: bytes, value: bytes, flags: int) -> None:
+        if self.type != MapType.XSKMAP:
+            self.kernel.descriptors.get(int.from_bytes(value[:4], "little"))
         if flags > EXIST:
             raise failure(EINVAL)
         if self.type != MapType.SOCKHASH and int.from_bytes(key, "little") >= self.max_entries:
             raise failure(E2BIG)
         self.kernel.descriptors.get(int.from_bytes(value[:4], "little"))
-        raise failure(EINVAL if self.type == MapType.REUSEPORT_SOCKARRAY else EOPNOTSUPP)
+        raise failure(EOPNOTSUPP)
 
     def remove(self, key: bytes) -> None:
         if self.type == MapType.SOCKHASH:
@@ -233,9 +238,36 @@ class SocketMap(Redirection):
         if int.from_bytes(key, "little") >= self.max_entries:
             raise failure(EINVAL)
         if self.type != MapType.XSKMAP:
-            raise failure(ENOENT if self.type == MapType.REUSEPORT_SOCKARRAY else EINVAL)
+            raise failure(EINVAL)
 
     def next_key(self, key: bytes | None) -> bytes:
         if self.type == MapType.SOCKHASH:
             raise failure(ENOENT)
         return super().next_key(key)
+
+
+class ReuseportArray(IndexedMap):
+    """BPF_MAP_TYPE_REUSEPORT_SOCKARRAY. It stays empty."""
+
+    types = (MapType.REUSEPORT_SOCKARRAY,)
+    value_sizes = (4, 8)
+
+    @property
+    def memlock(self) -> int:
+        return STRUCT_SIZES[self.type] + 8 * self.max_entries
+
+    def read(self, key: bytes, flags: int) -> bytes:
+        if self.value_size != 8:
+            raise failure(ENOSPC)
+        raise failure(ENOENT)
+
+    def write(self, key: bytes, value: bytes, flags: int) -> None:
+        if flags > EXIST:
+            raise failure(EINVAL)
+        if int.from_bytes(key, "little") >= self.max_entries:
+            raise failure(E2BIG)
+        self.kernel.descriptors.get(int.from_bytes(value[:4], "little"))
+        raise failure(EINVAL)
+
+    def remove(self, key: bytes) -> None:
+        raise failure(E2BIG if int.from_bytes(key, "little") >= self.max_entries else ENOENT)

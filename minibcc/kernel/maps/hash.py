@@ -20,7 +20,6 @@ from minibcc.kernel.errnos import ENOTSUPP, checked, failure
 from minibcc.kernel.maps.base import (
     ACCESS_FLAGS,
     KMALLOC_LIMIT,
-    LOCK,
     PER_CPU_LIMIT,
     Map,
     power_of_two,
@@ -65,7 +64,7 @@ class HashMap(Map):
         flags = request.map_flags
         lru = request.map_type in (MapType.LRU_HASH, MapType.LRU_PERCPU_HASH)
         per_cpu = request.map_type in cls.per_cpu_types
-        if flags & ~cls.flags_allowed:
+        if flags & ~int(cls.flags_allowed):
             raise failure(EINVAL)
         if flags & MapFlags.RDONLY_PROG and flags & MapFlags.WRONLY_PROG:
             raise failure(EINVAL)
@@ -237,10 +236,6 @@ class HashMap(Map):
         return self.keys[slot]
 
     def take(self, key: bytes, flags: int) -> bytes:
-        if flags & ~LOCK:
-            raise failure(EINVAL)
-        if flags & LOCK:
-            raise failure(EINVAL)
         value = self.read(key, 0)
         self._drop(key)
         return value

@@ -86,8 +86,6 @@ class QueueMap(Map):
         checked(self.push(value, flags))
 
     def take(self, key: bytes, flags: int) -> bytes:
-        if flags:
-            raise failure(EINVAL)
         error, value = self.pop()
         checked(error)
         return value

@@ -178,7 +178,7 @@ class CgroupArray(ReferenceArray):
 def inner_template(kernel: Kernel, request: MapCreate) -> Map:
     """The map that says what the elements are like (``bpf_map_meta_alloc``)."""
     if request.inner_map_fd is None:
-        raise failure(EBADF)
+        raise failure(EINVAL)
     inner = kernel.map_of(request.inner_map_fd)
     if isinstance(inner, ArrayOfMaps | HashOfMaps):
         raise failure(EINVAL)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from minibcc.abi.bpf import MapFlags, MapType
 from minibcc.kernel.errnos import failure
 from minibcc.kernel.maps.array import ArrayMap
-from minibcc.kernel.maps.devices import DeviceMap, ProcessorMap, SocketMap
+from minibcc.kernel.maps.devices import DeviceMap, ProcessorMap, ReuseportArray, SocketMap
 from minibcc.kernel.maps.hash import HashMap
 from minibcc.kernel.maps.queue import BloomFilter, QueueMap
 from minibcc.kernel.maps.references import (
@@ -45,6 +45,7 @@ FAMILIES: tuple[type[Map], ...] = (
     DeviceMap,
     ProcessorMap,
     SocketMap,
+    ReuseportArray,
     StorageMap,
     CgroupStorage,
 )

@@ -100,8 +100,6 @@ class StackTraceMap(Map):
         return 0 if self.traces.pop(number, None) is not None else -ENOENT
 
     def take(self, key: bytes, flags: int) -> bytes:
-        if flags:
-            raise failure(EINVAL)
         value = self.read(key, 0)
         del self.traces[int.from_bytes(key, "little")]
         return value

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags, MapType
 from minibcc.kernel.errnos import ENOTSUPP, failure
-from minibcc.kernel.maps.base import ACCESS_FLAGS, Map
+from minibcc.kernel.maps.base import ACCESS_FLAGS, PER_CPU_LIMIT, Map
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CREATE = 1
 """``BPF_LOCAL_STORAGE_GET_F_CREATE``."""
 VALUE_MAX = 0xFFFF - 64
+CGROUP_STRUCT_SIZE = 328
+"""Bytes of ``struct bpf_cgroup_storage_map`` in Linux 6.18."""
 
 
 class StorageMap(Map):
@@ -38,7 +40,7 @@ class StorageMap(Map):
         """``bpf_local_storage_map_alloc_check``."""
         flags = request.map_flags
         if (
-            flags & ~(MapFlags.NO_PREALLOC | MapFlags.CLONE)
+            flags & ~int(MapFlags.NO_PREALLOC | MapFlags.CLONE)
             or not flags & MapFlags.NO_PREALLOC
             or request.max_entries
             or request.key_size != 4
@@ -109,9 +111,10 @@ class CgroupStorage(Map):
         """``cgroup_storage_map_alloc``."""
         if request.key_size not in cls.key_sizes or not request.value_size:
             raise failure(EINVAL)
-        if request.value_size > 4096:
+        per_cpu = request.map_type in cls.per_cpu_types
+        if request.value_size > min(VALUE_MAX, PER_CPU_LIMIT if per_cpu else VALUE_MAX):
             raise failure(E2BIG)
-        if request.map_flags & ~cls.flags_allowed or request.max_entries:
+        if request.map_flags & ~int(cls.flags_allowed) or request.max_entries:
             raise failure(EINVAL)
         both = MapFlags.RDONLY_PROG | MapFlags.WRONLY_PROG
         if request.map_flags & both == both:
@@ -120,6 +123,10 @@ class CgroupStorage(Map):
     def __init__(self, kernel: Kernel, request: MapCreate) -> None:
         super().__init__(kernel, request)
         self.value = self.memory.allocate(self.stride * self.cpus, stride=self.stride)
+
+    @property
+    def memlock(self) -> int:
+        return CGROUP_STRUCT_SIZE
 
     def release(self) -> None:
         self.memory.free(self.value)

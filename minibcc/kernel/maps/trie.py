@@ -40,7 +40,7 @@ class PrefixTrie(HashMap):
         if (
             not request.max_entries
             or not flags & MapFlags.NO_PREALLOC
-            or flags & ~allowed
+            or flags & ~int(allowed)
             or flags & both == both
             or not 5 <= request.key_size <= 4 + DATA_MAX
             or not 1 <= request.value_size <= KMALLOC_LIMIT - NODE_SIZE - DATA_MAX
@@ -52,6 +52,8 @@ class PrefixTrie(HashMap):
         self.bits = 8 * (self.key_size - 4)
         self.lengths: dict[int, int] = {}
         """How many prefixes there are of each length."""
+        self.given: dict[bytes, bytes] = {}
+        """Keys as they were last written, with the bits that do not count, by masked key."""
         self._ordered: list[bytes] | None = None
 
     @property
@@ -92,6 +94,7 @@ class PrefixTrie(HashMap):
                 return -ENOSPC
             self.lengths[length] = self.lengths.get(length, 0) + 1
             self._ordered = None
+        self.given[filed] = key
         self.memory.view(self.addresses[slot], self.value_size)[:] = value
         return 0
 
@@ -106,6 +109,7 @@ class PrefixTrie(HashMap):
         if filed not in self.slots:
             return -ENOENT
         self._drop(filed)
+        del self.given[filed]
         self.lengths[length] -= 1
         if not self.lengths[length]:
             del self.lengths[length]
@@ -119,15 +123,13 @@ class PrefixTrie(HashMap):
         if not ordered:
             raise failure(ENOENT)
         length = int.from_bytes(key[:4], "little") if key is not None else self.bits + 1
-        if key is None or length > self.bits:
-            return ordered[0]
-        filed = self._masked(key, length)
-        if filed not in self.slots:
-            return ordered[0]
-        position = ordered.index(filed) + 1
+        position = 0
+        if key is not None and length <= self.bits:
+            filed = self._masked(key, length)
+            position = ordered.index(filed) + 1 if filed in self.slots else 0
         if position == len(ordered):
             raise failure(ENOENT)
-        return ordered[position]
+        return self.given[ordered[position]]
 
     def _rank(self, key: bytes) -> str:
         """Sorts as a walk of the tree that leaves a node last: bits, then a mark above both."""

@@ -1,0 +1,202 @@
+"""The simulated kernel's maps against Linux's: the same requests, the same answers.
+
+Nothing is expected here by hand: every request goes to both bodies.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+
+import pytest
+
+from minibcc.abi.bpf import MapFlags, MapType
+from minibcc.abi.requests import (
+    MapCreate,
+    MapDelete,
+    MapFreeze,
+    MapGetInfo,
+    MapLookup,
+    MapLookupAndDelete,
+    MapNextKey,
+    MapUpdate,
+    Request,
+)
+from minibcc.kernel.system import SimulatedSystem
+from minibcc.machine.machine import Machine
+from minibcc.system.interface import System
+from tests.kernel.support import possible_cpus
+from tests.machine.fakes import FakeKernel
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def bodies():
+    from minibcc.system.linux import LinuxSystem
+
+    return LinuxSystem(), SimulatedSystem(
+        Machine(FakeKernel(), cpus=possible_cpus()), engine="interpreter"
+    )
+
+
+def ask(system: System, request: Request) -> object:
+    """The answer, or the errno."""
+    try:
+        return system.bpf(request)
+    except OSError as error:
+        return f"errno {error.errno}"
+
+
+NOT_COMPARED = {
+    MapType.STRUCT_OPS,  # needs the kernel's BTF
+    MapType.ARENA,  # not simulated
+}
+KEYS = (0, 1, 4, 5, 8, 16, 64)
+VALUES = (0, 1, 4, 8, 12, 16, 32, 1016, 1024, 40_000)
+COUNTS = (0, 1, 3, 4096)
+FLAGS = (0, 1, *(1 << bit for bit in range(1, 12)), 1 << 12, 1 << 17, 0x18, 0x180, 1 | 0x180)
+
+
+@pytest.mark.parametrize("map_type", [t for t in MapType if t not in NOT_COMPARED], ids=str)
+def test_what_may_be_created(bodies, map_type):
+    """Sizes, lengths and flags, in all combinations of a few."""
+    wrong = []
+    shapes = itertools.product(KEYS, VALUES, COUNTS, (0, int(MapFlags.NO_PREALLOC)))
+    flags = ((4, 8, 4, flag) for flag in FLAGS)
+    others = ((4, 4, 4, flag) for flag in FLAGS)
+    none = ((0, size, count, flag) for size in (0, 8) for count in (4096,) for flag in FLAGS)
+    tries = ((8, 8, 4, flag | 1) for flag in FLAGS)
+    for key, value, count, flag in itertools.chain(shapes, flags, others, none, tries):
+        if value == 40_000 and count > 3:
+            continue  # large
+        if flag & MapFlags.NUMA_NODE:
+            continue  # a node is a matter of the machine
+        request = MapCreate(map_type, key, value, count, map_flags=flag)
+        answers = []
+        for system in bodies:
+            answer = ask(system, request)
+            if isinstance(answer, int):
+                info = system.bpf(MapGetInfo(answer))
+                system.close(answer)
+                answer = ("created", info.max_entries, info.map_flags, info.memlock)
+            answers.append(answer)
+        if answers[0] != answers[1]:
+            wrong.append((request, *answers))
+    assert not wrong, wrong
+
+
+OPERATED = {
+    "array": MapCreate(MapType.ARRAY, 4, 8, 3),
+    "array-5": MapCreate(MapType.ARRAY, 4, 5, 3),
+    "hash": MapCreate(MapType.HASH, 4, 8, 3),
+    "hash-long-key": MapCreate(MapType.HASH, 7, 3, 3),
+    "hash-no-prealloc": MapCreate(MapType.HASH, 4, 8, 3, map_flags=1),
+    "hash-read-only": MapCreate(MapType.HASH, 4, 8, 3, map_flags=MapFlags.RDONLY),
+    "hash-write-only": MapCreate(MapType.HASH, 4, 8, 3, map_flags=MapFlags.WRONLY),
+    "percpu-hash": MapCreate(MapType.PERCPU_HASH, 4, 4, 3),
+    "percpu-array": MapCreate(MapType.PERCPU_ARRAY, 4, 12, 3),
+    "lru-hash": MapCreate(MapType.LRU_HASH, 4, 8, 1000),
+    "lru-percpu-hash": MapCreate(MapType.LRU_PERCPU_HASH, 4, 8, 1000),
+    "lpm": MapCreate(MapType.LPM_TRIE, 5, 8, 4, map_flags=1),
+    "lpm-long": MapCreate(MapType.LPM_TRIE, 8, 1, 4, map_flags=1),
+    "queue": MapCreate(MapType.QUEUE, 0, 8, 3),
+    "stack": MapCreate(MapType.STACK, 0, 8, 3),
+    "stack-trace": MapCreate(MapType.STACK_TRACE, 4, 16, 3),
+    "prog-array": MapCreate(MapType.PROG_ARRAY, 4, 4, 3),
+    "perf-array": MapCreate(MapType.PERF_EVENT_ARRAY, 4, 4, 3),
+    "cgroup-array": MapCreate(MapType.CGROUP_ARRAY, 4, 4, 3),
+    "devmap": MapCreate(MapType.DEVMAP, 4, 4, 3),
+    "devmap-hash": MapCreate(MapType.DEVMAP_HASH, 4, 4, 3),
+    "cpumap": MapCreate(MapType.CPUMAP, 4, 4, 3),
+    "xskmap": MapCreate(MapType.XSKMAP, 4, 4, 3),
+    "sockmap": MapCreate(MapType.SOCKMAP, 4, 4, 3),
+    "sockmap-8": MapCreate(MapType.SOCKMAP, 4, 8, 3),
+    "sockhash": MapCreate(MapType.SOCKHASH, 4, 8, 3),
+    "reuseport": MapCreate(MapType.REUSEPORT_SOCKARRAY, 4, 8, 3),
+    "ring": MapCreate(MapType.RINGBUF, 0, 0, 4096),
+}
+UNORDERED = ("hash", "percpu-hash", "lru", "devmap-hash", "sockhash")
+"""Maps whose order of keys is Linux's own affair."""
+NUMBERS = (MapType.DEVMAP, MapType.DEVMAP_HASH, MapType.CPUMAP)
+PLAIN = (
+    *(MapType.ARRAY, MapType.HASH, MapType.PERCPU_ARRAY, MapType.PERCPU_HASH),
+    *(MapType.LRU_HASH, MapType.LRU_PERCPU_HASH, MapType.LPM_TRIE),
+    *(MapType.QUEUE, MapType.STACK, MapType.STACK_TRACE, MapType.RINGBUF),
+)
+STEPS = 120
+
+
+def operations(create: MapCreate, name: str, source: random.Random):
+    """Requests with a descriptor 0 in place of the map's, over few keys, so that they meet."""
+    per_cpu = name.startswith(("percpu", "lru-percpu"))
+    size = -(-create.value_size // 8) * 8 * possible_cpus() if per_cpu else create.value_size
+
+    def key() -> bytes:
+        if create.map_type == MapType.LPM_TRIE:
+            bits = source.choice((0, 1, 3, 7, 8, 9, 32, 33))
+            return bits.to_bytes(4, "little") + bytes(
+                source.choice((0, 0x80, 0xC0, 0xFF)) for _ in range(create.key_size - 4)
+            )
+        return source.choice((0, 1, 2, 3, 4, 7, 0xFF)).to_bytes(max(1, create.key_size), "little")[
+            : create.key_size
+        ]
+
+    def value() -> bytes:
+        if per_cpu:
+            one = source.randbytes(create.value_size).ljust(-(-create.value_size // 8) * 8, b"\0")
+            return one * possible_cpus()
+        if create.map_type in NUMBERS:
+            return source.choice((0, 1, 1000, 20_000)).to_bytes(4, "little")
+        if create.map_type not in PLAIN:  # a descriptor: none that is open
+            return source.choice((9999, 1 << 20)).to_bytes(create.value_size, "little")
+        return source.randbytes(size)
+
+    for _ in range(STEPS):
+        flags = source.choice((0, 0, 0, 0, 1, 2, 3, 4, 8, 1 << 40))
+        match source.randrange(6):
+            case 0 | 1:
+                yield MapUpdate(0, key(), value(), flags)
+            case 2:
+                yield MapLookup(0, key(), source.choice((0, 0, 0, flags)))
+            case 3:
+                yield MapDelete(0, key())
+            case 4:
+                yield MapLookupAndDelete(0, key(), source.choice((0, 0, 0, flags)))
+            case 5:
+                yield MapNextKey(0, source.choice((None, key())))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", OPERATED)
+def test_operations(bodies, name, seed):
+    """The same operations, in the same order, have the same results."""
+    create = OPERATED[name]
+    descriptors = [system.bpf(create) for system in bodies]
+    try:
+        for step, request in enumerate(operations(create, name, random.Random(f"{name} {seed}"))):
+            answers = [
+                ask(system, with_fd(request, fd))
+                for system, fd in zip(bodies, descriptors, strict=True)
+            ]
+            if isinstance(request, MapNextKey) and name.startswith(UNORDERED):
+                answers = [isinstance(answer, bytes) or answer for answer in answers]
+                if request.key is not None:
+                    continue
+            assert answers[0] == answers[1], f"step {step}: {request}"
+        answers = [ask(s, MapFreeze(fd)) for s, fd in zip(bodies, descriptors, strict=True)]
+        assert answers[0] == answers[1]
+    finally:
+        for system, fd in zip(bodies, descriptors, strict=True):
+            system.close(fd)
+
+
+def with_fd(request: Request, fd: int) -> Request:
+    from minibcc.records import replace
+
+    return replace(request, fd=fd)
+
+
+def test_possible_cpus_are_what_linux_says():
+    assert possible_cpus() >= (os.cpu_count() or 1)
