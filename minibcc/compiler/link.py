@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from minibcc.compiler.tree import Function, Unit
     from minibcc.diagnostics import Diagnostic, Sources
 
-_CALL = 0x85
-_DATA = (".rodata", ".data", ".bss")
 _FRAME = 10
-_MOV64_X, _ADD64_K = 0xBF, 0x07
+_MOV64_X, _ADD64_K, _ADD64_X, _OR64_X, _CALL = 0xBF, 0x07, 0x0F, 0x4F, 0x85
+_LDX, _STORES, _JUMPS = 1, (2, 3), (5, 6)
+_WRITES = (0, 1, 4, 7)
+"""Instruction classes that write their destination register: loads and arithmetic."""
 
 
 class Position(NamedTuple):
@@ -109,6 +110,7 @@ class _Linker:
 
     def _code(self, section: elf.Section, lines: list[Position]) -> Code:
         insns = decode(section.data)
+        add_to_frame(insns)
         stack = stack_of(insns)
         name = section.name.removeprefix(SECTION)
         if stack > STACK_SIZE:
@@ -297,15 +299,38 @@ def stack_of(insns: list[Instruction]) -> int:
     """Bytes of stack that a function touches or points to, in whole words: the lowest offset
     from the frame pointer, in an access or where an address is computed."""
     lowest = 0
-    copies: dict[int, bool] = {}
+    copies: set[int] = set()
     for code, dst, src, off, imm in insns:
         kind = code & 7
-        if (kind == 1 and src == _FRAME) or (kind in (2, 3) and dst == _FRAME):
+        if (kind == _LDX and src == _FRAME) or (kind in _STORES and dst == _FRAME):
             lowest = min(lowest, off)
-        elif code == _ADD64_K and copies.get(dst):
+        elif code == _ADD64_K and dst in copies:
             lowest = min(lowest, imm)
-        copies[dst] = code == _MOV64_X and src == _FRAME
+        copies.discard(dst)
+        if code == _MOV64_X and src == _FRAME:
+            copies.add(dst)
     return (-lowest + 7) // 8 * 8
+
+
+def add_to_frame(insns: list[Instruction]) -> None:
+    """LLVM writes ``|`` for ``+`` where no bit can carry, also on the address of an aligned object
+    on the stack; the verifier takes only ``+`` there. Both sides are known to be disjoint: nothing
+    else makes LLVM put ``|`` on a frame address."""
+    targets = {at + 1 + insn.off for at, insn in enumerate(insns) if insn.code & 7 in _JUMPS}
+    addresses: set[int] = set()
+    for at, insn in enumerate(insns):
+        code, dst, src, _, _ = insn
+        if at in targets:
+            addresses.clear()
+        if code == _MOV64_X and (src == _FRAME or src in addresses):
+            addresses.add(dst)
+        elif code == _CALL:
+            addresses -= {0, 1, 2, 3, 4, 5}
+        elif code == _OR64_X and (dst in addresses or src in addresses):
+            insns[at] = insn._replace(code=_ADD64_X)
+            addresses.add(dst)
+        elif code not in (_ADD64_K, _ADD64_X) and code & 7 in _WRITES:
+            addresses.discard(dst)
 
 
 def positions(file: elf.Object) -> dict[str, list[Position]]:

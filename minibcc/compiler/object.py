@@ -7,7 +7,7 @@ line records are in the kernel's own encodings, so that loading passes them on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minibcc.records import Record
 
@@ -97,3 +97,86 @@ class BpfObject(Record):
 
     def map(self, name: str) -> MapSpec | None:
         return next((spec for spec in self.maps if spec.name == name), None)
+
+
+# --- as bytes --------------------------------------------------------------------------------
+
+_FORM = 1
+"""Changes with what `dump` writes."""
+
+
+def dump(obj: BpfObject) -> bytes:
+    """The object as bytes that `load` takes back: JSON, with bytes in base64."""
+    import json
+
+    return json.dumps([_FORM, _plain(obj)], separators=(",", ":")).encode()
+
+
+def load(data: bytes) -> BpfObject:
+    """The object that `dump` wrote. Raises ValueError for anything else."""
+    import json
+
+    from minibcc.abi.bpf import MapType, ProgType
+
+    try:
+        form, (programs, maps, license, btf, sources, warnings, version) = json.loads(data)
+        if form != _FORM:
+            raise ValueError(f"an object of form {form}")
+        return BpfObject(
+            tuple(_program(row, ProgType) for row in programs),
+            tuple(_map(row, MapType) for row in maps),
+            license,
+            _bytes(btf),
+            dict(sources),
+            tuple(warnings),
+            version,
+        )
+    except (TypeError, LookupError) as problem:
+        raise ValueError(f"not an object: {problem}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Lists, numbers and texts: a record is the list of its fields."""
+    match value:
+        case Record():
+            return [_plain(getattr(value, field)) for field in value.__match_args__]
+        case bytes():
+            from binascii import b2a_base64
+
+            return b2a_base64(value, newline=False).decode()
+        case tuple():
+            return [_plain(item) for item in value]
+        case dict() | str() | bool() | None:
+            return value
+        case int():
+            return int(value)
+    raise TypeError(f"{value!r} in an object")
+
+
+def _bytes(text: str) -> bytes:
+    from binascii import a2b_base64
+
+    return a2b_base64(text)
+
+
+def _program(row: list[Any], prog_type: type[ProgType]) -> ProgramSpec:
+    name, section, type, insns, relocations, functions, lines, func_info, line_info, *rest = row
+    return ProgramSpec(
+        name,
+        section,
+        None if type is None else prog_type(type),
+        _bytes(insns),
+        tuple(Relocation(*item) for item in relocations),
+        tuple((slot, function, id) for slot, function, id in functions),
+        tuple(Line(*item) for item in lines),
+        _bytes(func_info),
+        _bytes(line_info),
+        *rest,
+    )
+
+
+def _map(row: list[Any], map_type: type[MapType]) -> MapSpec:
+    fields = dict(zip(MapSpec.__match_args__, row, strict=True))
+    fields["type"] = map_type(fields["type"])
+    fields["initial"] = _bytes(fields["initial"])
+    return MapSpec(**fields)

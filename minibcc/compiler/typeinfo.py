@@ -64,7 +64,9 @@ class TypeInfo:
     def encode(self) -> None:
         from minibcc.btf.encode import encode
 
-        whole = embedded(self._roots)
+        protos = [func.proto for func in self._functions.values()]
+        passed = [type for p in protos for type in (p.result, *(one.type for one in p.params))]
+        whole = embedded([*self._roots, *passed])
         roots = [*self._roots, *self._functions.values()]
         self._encoded = encode(roots, lambda type: id(type) not in whole)
         self.data = self._with_strings(self._encoded.data)
@@ -93,7 +95,7 @@ class TypeInfo:
         return self._strings[text]
 
 
-def embedded(roots: Iterable[Type]) -> set[int]:
+def embedded(roots: Iterable[Type | None]) -> set[int]:
     """The structs (by identity) that lie inside of the roots, not behind a pointer."""
     found: set[int] = set()
     stack: list[Type | None] = list(roots)

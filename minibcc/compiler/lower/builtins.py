@@ -292,9 +292,7 @@ class Builtins(Expressions):
 
     def _sync(self, e: Call, used: bool) -> str:
         """__sync_fetch_and_OP, __sync_OP_and_fetch, __atomic_fetch_OP, __atomic_OP_fetch."""
-        words = _name(e).strip("_").split("_")
-        operation = next(word for word in words if word in _ATOMIC)
-        new = words[-1] == "fetch"
+        operation, new = _UPDATES[_name(e)]
         address, operand = self._operands(e)[:2]
         kind = self._atomic_kind(e)
         operand = self.convert(operand, self.kind(e.arguments[1].type), kind)
@@ -391,7 +389,17 @@ class Builtins(Expressions):
         return operands
 
 
-_ATOMIC = ("add", "sub", "and", "or", "xor")
+_UPDATES = {
+    form.format(name): (name, new)
+    for name in ("add", "sub", "and", "or", "xor")
+    for form, new in (
+        ("__sync_fetch_and_{}", False),
+        ("__sync_{}_and_fetch", True),
+        ("__atomic_fetch_{}", False),
+        ("__atomic_{}_fetch", True),
+    )
+}
+"""Atomic updates: the operation, and whether they give the new value."""
 
 Builtins.table = {
     "memcpy": Builtins._copy,
@@ -420,10 +428,7 @@ Builtins.table = {
         for name in ("add", "sub", "mul")
         for prefix, suffix in (("", ""), *((p, s) for p in "su" for s in ("", "l", "ll")))
     },
-    **{f"__sync_fetch_and_{name}": Builtins._sync for name in _ATOMIC},
-    **{f"__sync_{name}_and_fetch": Builtins._sync for name in _ATOMIC},
-    **{f"__atomic_fetch_{name}": Builtins._sync for name in _ATOMIC},
-    **{f"__atomic_{name}_fetch": Builtins._sync for name in _ATOMIC},
+    **dict.fromkeys(_UPDATES, Builtins._sync),
     "__sync_lock_test_and_set": Builtins._swap_atomic,
     "__atomic_exchange_n": Builtins._swap_atomic,
     "__sync_val_compare_and_swap": Builtins._compare_swap,

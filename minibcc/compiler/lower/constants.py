@@ -117,7 +117,8 @@ class Constants:
         kind = kind_of(variable.type)
         linkage = "dso_local" if variable.storage == "global" else "internal"
         what = "constant" if variable.constant else "global"
-        section = f', section "{variable.section}"' if variable.section else ""
+        section = variable.section or (".rodata" if variable.constant else "")
+        section = f', section "{section}"' if section else ""
         self.lines.append(
             f"{symbol} = {linkage} {what} {self._content(initial, kind)}{section}, "
             f"align {max(kind.align, variable.align)}"

@@ -401,6 +401,8 @@ class Expressions(Emitter):
         if operator in ("<<", ">>"):
             right = self.resize(right, by.bits, kind.bits, False)
             how = "shl" if operator == "<<" else "ashr" if kind.signed else "lshr"
+            if kind.size == 16 and not right.isdecimal():
+                return self._shift_wide(how, left, right)
             return self.value(f"{how} {kind.ir} {left}, {right}")
         if kind.size == 16:
             raise Unsupported(
@@ -435,13 +437,42 @@ class Expressions(Emitter):
     def _multiply_wide(self, left: str, right: str) -> str:
         """128 by 128 bits, modulo 2**128, from products of 32-bit halves: BPF multiplies 64 bits,
         and LLVM would call a function that no program has."""
+        self.module.doubtful = True
         a, b = ([self._half(side, shift) for shift in (0, 64)] for side in (left, right))
         low = self._product(a[0], b[0])
         crossed = [self.value(f"mul i64 {x}, {y}") for x, y in ((a[0], b[1]), (a[1], b[0]))]
         high = self.value(f"add i64 {crossed[0]}, {crossed[1]}")
-        high = self.value(f"zext i64 {high} to i128")
-        high = self.value(f"shl i128 {high}, 64")
-        return self.value(f"add i128 {low}, {high}")
+        return self.value(f"add i128 {low}, {self._joined('0', high)}")
+
+    def _shift_wide(self, how: str, left: str, count: str) -> str:
+        """128 bits by an unknown count, from shifts of the halves; over 63, a half moves over."""
+        self.module.doubtful = True
+        low, high = self._half(left, 0), self._half(left, 64)
+        count = self.value(f"trunc i128 {count} to i64")
+        few = self.value(f"and i64 {count}, 63")
+        rest = self.value(f"xor i64 {few}, 63")
+        many = self.value(f"icmp ugt i64 {count}, 63")
+        up = how == "shl"
+        near, far = (low, high) if up else (high, low)
+        moved = self.value(f"{how} i64 {near}, {few}")
+        across, back = ("lshr", "shl") if up else ("shl", "lshr")
+        carry = self.value(f"{across} i64 {near}, 1")
+        carry = self.value(f"{across} i64 {carry}, {rest}")
+        kept = self.value(f"{back} i64 {far}, {few}")
+        mixed = self.value(f"or i64 {kept}, {carry}")
+        empty = self.value(f"ashr i64 {near}, 63") if how == "ashr" else "0"
+        near = self.value(f"select i1 {many}, i64 {empty}, i64 {moved}")
+        far = self.value(f"select i1 {many}, i64 {moved}, i64 {mixed}")
+        return self._joined(near, far) if up else self._joined(far, near)
+
+    def _joined(self, low: str, high: str) -> str:
+        """128 bits from two halves."""
+        wide = self.value(f"zext i64 {high} to i128")
+        wide = self.value(f"shl i128 {wide}, 64")
+        if low == "0":
+            return wide
+        small = self.value(f"zext i64 {low} to i128")
+        return self.value(f"or i128 {wide}, {small}")
 
     def _half(self, operand: str, shift: int) -> str:
         if shift:

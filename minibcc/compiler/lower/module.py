@@ -37,11 +37,13 @@ target triple = "bpfel"
 
 class Lowered(Record):
     """LLVM assembly; `functions` are the ones that it defines, by name; `objects` what each, with
-    all that it calls, keeps on the stack by name, in bytes (before any sharing)."""
+    all that it calls, keeps on the stack by name, in bytes (before any sharing). `doubtful` says
+    that LLVM may end the process over it."""
 
     text: str
     functions: dict[str, Function]
     objects: dict[str, dict[str, int]]
+    doubtful: bool = False
 
 
 class Module:
@@ -55,6 +57,7 @@ class Module:
         self.constants = Constants(self)
         self.diagnostics: list[Diagnostic] = []
         self.loops = False
+        self.doubtful = False
         self._maps: set[str] = set()
         self._declared: set[str] = set()
         self._functions: dict[str, Function] = {}
@@ -140,7 +143,7 @@ class Module:
             self.debug.text(),
         ]
         objects = {name: self._all_objects(f) for name, f in self._functions.items()}
-        return Lowered("\n".join(parts), self._functions, objects)
+        return Lowered("\n".join(parts), self._functions, objects, self.doubtful)
 
     def _all_objects(self, function: Function) -> dict[str, int]:
         objects: dict[str, int] = {}

@@ -1,0 +1,125 @@
+"""C text to a `BpfObject`: the passes in their order, behind a cache.
+
+    front    text -> plain typed tree            (preprocess, parse, analyze, dialect, check)
+    lower    typed tree -> LLVM assembly
+    codegen  LLVM assembly -> ELF object          (LLVM)
+    link     ELF object -> BpfObject
+
+`compile` runs them all; `stage` runs as far as it must and prints what came out there, for people
+who want to see. What a second compile of the same text needs is in `cache`: then no pass runs and
+neither pycparser nor LLVM is loaded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minibcc.compiler import cache as caching
+from minibcc.compiler.object import dump, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from minibcc.compiler.cache import Cache
+    from minibcc.compiler.front import Front
+    from minibcc.compiler.object import BpfObject
+    from minibcc.compiler.target import Target
+
+CPUS = ("v1", "v2", "v3", "v4")
+DEFAULT_CPU = "v2"
+"""Kernels since 4.x take it, and it is what BCC's own compiler writes."""
+
+
+def compile(
+    text: str | bytes,
+    target: Target,
+    *,
+    file: str = "<text>",
+    cflags: Sequence[str] = (),
+    cpu: str | None = None,
+    cache: Cache | bool | None = None,
+) -> BpfObject:
+    """Compiles `text`, called `file` in messages, for `target`.
+
+    `cflags` are clang's: ``-D``, ``-U``, ``-I``, ``-include``, ``-w``. `cpu` is one of `CPUS`, by
+    default the target's. `cache` False does without one, a `Cache` is that one, None the user's.
+    Raises CompileError with every diagnostic.
+    """
+    text, cpu = _text(text), _cpu(cpu, target)
+    store = _cache(cache)
+    if store is None:
+        return _compile(text, target, file, cflags, cpu)[0]
+    key = caching.key((text, file, *cflags, "", target.fingerprint, cpu, caching.compiler_stamp()))
+    known = _recall(store.get(key))
+    if known is not None:
+        return known
+    obj, front = _compile(text, target, file, cflags, cpu)
+    store.put(key, _entry(obj, front, file))
+    return obj
+
+
+def _compile(
+    text: str, target: Target, file: str, cflags: Sequence[str], cpu: str
+) -> tuple[BpfObject, Front]:
+    from minibcc.compiler.codegen import emit
+    from minibcc.compiler.front import front
+    from minibcc.compiler.link import link
+    from minibcc.compiler.lower.module import lower
+    from minibcc.diagnostics import render
+
+    done = front(text, file, target, cflags)
+    lowered = lower(done.unit, cpu, done.sources)
+    code = emit(lowered.text, cpu)
+    warnings = tuple(render(warning, done.sources) for warning in done.warnings)
+    return link(code, lowered, done.unit, done.sources, warnings), done
+
+
+def _text(text: str | bytes) -> str:
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+
+
+def _cpu(cpu: str | None, target: Target) -> str:
+    cpu = cpu or target.cpu or DEFAULT_CPU
+    if cpu not in CPUS:
+        from minibcc.errors import UsageError
+
+        raise UsageError(f"there is no BPF cpu {cpu!r}, only {', '.join(CPUS)}")
+    return cpu
+
+
+# --- the cache -------------------------------------------------------------------------------
+
+
+def _cache(cache: Cache | bool | None) -> Cache | None:
+    if cache is None or cache is True:
+        return caching.default()
+    return cache or None
+
+
+def _entry(obj: BpfObject, front: Front, file: str) -> bytes:
+    """A line per file that was read besides the text and the shipped headers (their stamp is in
+    the key), an empty line, the object."""
+    read = [
+        f"{caching.digest(content)} {name}\n"
+        for name, content in sorted(front.files.items())
+        if name != file and not name.startswith("include/")
+    ]
+    return "".join(read).encode("utf-8", "surrogateescape") + b"\n" + dump(obj)
+
+
+def _recall(entry: bytes | None) -> BpfObject | None:
+    """The object of an entry, if the files that it was made from are still the same."""
+    if entry is None:
+        return None
+    files, separator, content = (b"\n" + entry).partition(b"\n\n")
+    if not separator:
+        return None
+    try:
+        for row in files.decode("utf-8", "surrogateescape").split("\n")[1:]:
+            digest, _, name = row.partition(" ")
+            with open(name, encoding="utf-8", errors="replace") as file:
+                if caching.digest(file.read()) != digest:
+                    return None
+        return load(content)
+    except (OSError, ValueError):
+        return None
