@@ -2,14 +2,18 @@
 
 LLVM is loaded here and nowhere else in the compiler; its target machine and pass builder are made
 once a process and cpu. Its BPF back end *ends the process* for what it cannot do, so lowering
-refuses all such forms that it knows. The stack is checked here, on the emitted code, which alone
+refuses all such forms that it knows, and a module that it calls doubtful is compiled by a child
+process, whose end is an error here. The stack is checked later, on the emitted code, which alone
 knows how objects came to share it: LLVM's own limit is raised out of the way first.
 """
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
 from typing import Any
+
+from minibcc.errors import CompileError
 
 CPUS = ("v1", "v2", "v3", "v4")
 _STACK = 32_000
@@ -39,12 +43,16 @@ def optimize(text: str, cpu: str) -> Any:
     _, builder = _tools(cpu)
     module = _llvm().parse_assembly(text)
     module.verify()
+    # A module's pass manager runs once: a second run aborts the process.
     builder.getModulePassManager().run(module, builder)
     return module
 
 
-def emit(text: str, cpu: str) -> bytes:
-    """The ELF object of a module."""
+def emit(text: str, cpu: str, *, doubtful: bool = False) -> bytes:
+    """The ELF object of a module. With `doubtful` LLVM runs in a process of its own, and a
+    CompileError tells how that ended if it did."""
+    if doubtful:
+        return _emit_apart(text, cpu)
     module = optimize(text, cpu)
     code: bytes = _tools(cpu)[0].emit_object(module)
     return code
@@ -55,3 +63,37 @@ def assembly(text: str, cpu: str) -> str:
     module = optimize(text, cpu)
     code: str = _tools(cpu)[0].emit_assembly(module)
     return code
+
+
+def _emit_apart(text: str, cpu: str) -> bytes:
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-m", "minibcc.compiler.codegen", cpu],
+        input=text.encode(),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return done.stdout
+    from minibcc.diagnostics import Sources, error
+
+    said = done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"]
+    raise CompileError(
+        [
+            error(
+                "type/not-compilable",
+                f"LLVM cannot compile this for BPF: {said[0].removeprefix('error: ')}",
+                help=("write it with operations of 64 bits or less",),
+            )
+        ],
+        Sources(),
+    )
+
+
+def _main() -> None:
+    sys.stdout.buffer.write(emit(sys.stdin.read(), sys.argv[1]))
+
+
+if __name__ == "__main__":
+    _main()

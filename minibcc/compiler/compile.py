@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from minibcc.compiler.object import BpfObject
     from minibcc.compiler.target import Target
 
-CPUS = ("v1", "v2", "v3", "v4")
 DEFAULT_CPU = "v2"
 """Kernels since 4.x take it, and it is what BCC's own compiler writes."""
 
@@ -41,7 +40,7 @@ def compile(
 ) -> BpfObject:
     """Compiles `text`, called `file` in messages, for `target`.
 
-    `cflags` are clang's: ``-D``, ``-U``, ``-I``, ``-include``, ``-w``. `cpu` is one of `CPUS`, by
+    `cflags` are clang's: ``-D``, ``-U``, ``-I``, ``-include``, ``-w``. `cpu` is one of v1 to v4, by
     default the target's. `cache` False does without one, a `Cache` is that one, None the user's.
     Raises CompileError with every diagnostic.
     """
@@ -69,7 +68,7 @@ def _compile(
 
     done = front(text, file, target, cflags)
     lowered = lower(done.unit, cpu, done.sources)
-    code = emit(lowered.text, cpu)
+    code = emit(lowered.text, cpu, doubtful=lowered.doubtful)
     warnings = tuple(render(warning, done.sources) for warning in done.warnings)
     return link(code, lowered, done.unit, done.sources, warnings), done
 
@@ -79,6 +78,8 @@ def _text(text: str | bytes) -> str:
 
 
 def _cpu(cpu: str | None, target: Target) -> str:
+    from minibcc.compiler.codegen import CPUS
+
     cpu = cpu or target.cpu or DEFAULT_CPU
     if cpu not in CPUS:
         from minibcc.errors import UsageError

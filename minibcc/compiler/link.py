@@ -122,7 +122,7 @@ class _Linker:
         largest = ", ".join(f"{variable} ({size} bytes)" for variable, size in objects[:3])
         self.problems.append(
             error(
-                "type/stack-too-large",
+                "type/stack",
                 f"{name} needs {stack} bytes of stack, and BPF has {STACK_SIZE}",
                 self.lowered.functions[name].span,
                 notes=(f"the largest variables are {largest}",) if objects else (),

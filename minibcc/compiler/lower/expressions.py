@@ -436,7 +436,8 @@ class Expressions(Emitter):
 
     def _multiply_wide(self, left: str, right: str) -> str:
         """128 by 128 bits, modulo 2**128, from products of 32-bit halves: BPF multiplies 64 bits,
-        and LLVM would call a function that no program has."""
+        and LLVM would call a function that no program has. It may still find the product again in
+        these pieces, and then it dies of it."""
         self.module.doubtful = True
         a, b = ([self._half(side, shift) for shift in (0, 64)] for side in (left, right))
         low = self._product(a[0], b[0])
@@ -446,7 +447,6 @@ class Expressions(Emitter):
 
     def _shift_wide(self, how: str, left: str, count: str) -> str:
         """128 bits by an unknown count, from shifts of the halves; over 63, a half moves over."""
-        self.module.doubtful = True
         low, high = self._half(left, 0), self._half(left, 64)
         count = self.value(f"trunc i128 {count} to i64")
         few = self.value(f"and i64 {count}, 63")

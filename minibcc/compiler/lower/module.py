@@ -196,7 +196,7 @@ class Module:
 
 def _too_many(count: int, span: Span) -> Unsupported:
     return Unsupported(
-        "type/too-many-arguments",
+        "type/too-many-parameters",
         f"{count} arguments: BPF passes at most {MAX_ARGUMENTS}, in registers",
         "pass a pointer to a struct, or make the function static inline",
         span,

@@ -108,11 +108,11 @@ def kind_of(type: Type | None) -> Kind:
             return Kind(f"[{size} x i8]", size, align_of(bare), aggregate=True)
         case Float():
             raise Unsupported(
-                "type/floating-point",
+                "type/float",
                 f"a value of type {bare.name}: BPF has no floating point",
                 "scale to integers, and divide in user space",
             )
-    raise Unsupported("type/no-value", f"{bare!r} is no type of a value")
+    raise Unsupported("type/incomplete", f"{bare!r} is no type of a value")
 
 
 def is_volatile(type: Type | None) -> bool:

@@ -163,7 +163,8 @@ def build(unit: tree.Unit, cpu: str = "v2", text: str = "") -> BpfObject:
     """All of the back end."""
     sources = Sources({"test.c": text})
     lowered = lower(unit, cpu, sources)
-    return link(emit(lowered.text, cpu), lowered, unit, sources)
+    code = emit(lowered.text, cpu, doubtful=lowered.doubtful)
+    return link(code, lowered, unit, sources)
 
 
 def helper(name: str, number: int, result: Type | None, *params: Type | None) -> tree.Helper:

@@ -72,29 +72,49 @@ def test_signed_division(cpu: str, a: int, b: int) -> None:
     assert run(*start, c.give(c.op("/", c.get(x), c.number(b))), cpu=cpu) == u32(quotient)
 
 
+A, B = 0x7FFF_FFF1_0123_4567_89AB_CDEF_0000_0001, -0x1234_5677_8000_0000_0000_0000_FFFF_0123
+
+
+def wide128(value: int, type: Type = c.S128) -> tree.Expr:
+    """Any 128-bit number that LLVM does not know, from four pieces."""
+    total: tree.Expr = c.number(0, type)
+    for shift in (0, 32, 64, 96):
+        piece = value >> shift & 0xFFFF_FFFF
+        part = c.convert(c.convert(opaque(piece), c.UINT), type)
+        total = c.op("|", total, c.op("<<", part, c.number(shift)))
+    return total
+
+
 @kernel
 @pytest.mark.parametrize(
-    ("operator", "expected"),
-    [
-        ("+", lambda a, b: a + b),
-        ("-", lambda a, b: a - b),
-        ("*", lambda a, b: a * b),
-        ("&", lambda a, b: a & b),
-        ("^", lambda a, b: a ^ b),
-    ],
+    ("operator", "result"),
+    [("+", A + B), ("-", A - B), ("&", A & B), ("|", A | B), ("^", A ^ B)],
 )
 @pytest.mark.parametrize("cpu", ["v2", "v4"])
-def test_128_bits(operator: str, expected: object, cpu: str) -> None:
-    a, b = 0x7FFF_FFF1, -0x1234_5677
-    x = c.op("*", wide(a, c.S128), wide(a, c.S128))
-    y = c.op("*", wide(b, c.S128), wide(0x7654_3210, c.S128))
-    for operand in (x, y):
-        operand = c.op("*", operand, wide(0x1357, c.S128))
-    result = expected(a * a, b * 0x7654_3210)  # type: ignore[operator]  # a function
-    whole = c.op(operator, x, y)
+def test_128_bits(operator: str, result: int, cpu: str) -> None:
+    whole = c.op(operator, wide128(A), wide128(B))
     for shift in (0, 32, 64, 96):
-        part = c.op(">>", whole, c.number(shift))
-        assert run(low(part), cpu=cpu) == u32(result >> shift)
+        assert run(low(c.op(">>", whole, c.number(shift))), cpu=cpu) == u32(result >> shift)
+
+
+@kernel
+def test_128_bit_product() -> None:
+    whole = c.op("*", wide128(A), wide128(B))
+    low_half = c.op("^", whole, c.op(">>", whole, c.number(32)))
+    product = A * B % 2**128
+    assert run(low(low_half)) == u32(product ^ product >> 32)
+    assert run(low(c.op(">>", whole, c.number(96)))) == u32(product >> 96)
+
+
+@kernel
+@pytest.mark.parametrize("operator", ["<", "<=", ">", ">=", "==", "!="])
+@pytest.mark.parametrize("type", [c.U128, c.S128])
+def test_128_bit_comparison(operator: str, type: Type) -> None:
+    a, b = (A, B) if type is c.S128 else (A % 2**128, B % 2**128)
+    expected = {
+        "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b, "==": False, "!=": True,
+    }[operator]  # fmt: skip
+    assert run(c.give(c.compare(operator, wide128(A, type), wide128(B, type)))) == expected
 
 
 @kernel
@@ -102,12 +122,9 @@ def test_128_bits(operator: str, expected: object, cpu: str) -> None:
 @pytest.mark.parametrize("type", [c.U128, c.S128])
 @pytest.mark.parametrize("operator", ["<<", ">>"])
 def test_128_bits_shifted_by_what_is_not_known(operator: str, type: Type, count: int) -> None:
-    x = c.op("*", wide(-0x1234_5678, type), c.number(0x7654_3210, type))
-    value = -0x1234_5678 * 0x7654_3210
-    if type is c.U128:
-        value %= 2**128
+    value = B if type is c.S128 else B % 2**128
     result = value << count if operator == "<<" else value >> count
-    shifted = c.op(operator, x, opaque(count))
+    shifted = c.op(operator, wide128(B, type), opaque(count))
     for part in (0, 64, 96):
         assert run(low(c.op(">>", shifted, c.number(part)))) == u32(result >> part)
 

@@ -1,0 +1,45 @@
+"""LLVM behind its fence: good modules compile, deadly ones become errors."""
+
+from __future__ import annotations
+
+import pytest
+
+from minibcc.compiler import elf
+from minibcc.compiler.codegen import CPUS, assembly, emit
+from minibcc.errors import CompileError
+
+MODULE = """\
+target datalayout = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
+target triple = "bpfel"
+define i32 @f(i32 %0, i32 %1) section ".bpf.fn.f" {
+  %3 = sdiv i32 %0, %1
+  ret i32 %3
+}
+"""
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_each_cpu_emits_an_object(cpu: str) -> None:
+    text = MODULE.replace("sdiv", "udiv")
+    section = elf.read(emit(text, cpu)).section(".bpf.fn.f")
+    assert section is not None
+    assert section.size % 8 == 0
+    assert "exit" in assembly(text, cpu)
+
+
+def test_what_ends_llvm_is_an_error_where_it_is_doubtful() -> None:
+    with pytest.raises(CompileError, match=r"LLVM cannot compile this.*type/not-compilable"):
+        emit(MODULE, "v2", doubtful=True)
+    assert emit(MODULE, "v4", doubtful=True) == emit(MODULE, "v4")
+
+
+def test_malformed_assembly_is_an_exception() -> None:
+    with pytest.raises(RuntimeError):
+        emit(MODULE.replace("%3 =", "%9 ="), "v2")
+    with pytest.raises(RuntimeError):
+        emit(MODULE.replace("ret i32 %3", "ret i64 %3"), "v2")
+
+
+def test_many_modules_in_one_process() -> None:
+    first = emit(MODULE, "v4")
+    assert all(emit(MODULE, "v4") == first for _ in range(20))
