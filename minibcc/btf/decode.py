@@ -55,6 +55,11 @@ class Btf:
         return self.raw.index.data
 
     @property
+    def indexed(self) -> bool:
+        """Whether the index is there already, so that looking up costs nothing to begin with."""
+        return self.raw.indexed
+
+    @property
     def fingerprint(self) -> bytes:
         """32 bytes that name this BTF: its SHA-256; at no cost where there is an index."""
         return self.raw.fingerprint
@@ -92,10 +97,12 @@ class Btf:
         return enum, enum.values[name]
 
     def named(self, kind: Kind) -> Iterator[tuple[int, str]]:
-        """Ids and names of all types of a kind but the base's, by id (walks everything)."""
-        for type_id, found, at, name, _, _ in self.raw.walk():
-            if found is kind:
-                yield type_id, self.raw.name(name, at)
+        """Ids and names of all types of a kind but the base's, by id."""
+        return self.raw.named(kind)
+
+    def span(self, kind: Kind) -> tuple[int, int, int]:
+        """The lowest and the highest id of a kind, and how many there are, without the base's."""
+        return self.raw.index.span(kind)
 
     def kind(self, type_id: int) -> Kind:
         """Raises KeyError if there is no such id."""

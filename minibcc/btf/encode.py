@@ -4,8 +4,8 @@ Three steps: collect what can be reached, merge what is equal, write it out. Equ
 nobody who follows the references can tell two types apart; that is found by splitting classes
 until they are stable (first by kind, name and numbers, then by the classes of what is referred
 to), so that two copies of ``struct list_head``, which points to itself, become one type. Types are
-written after what they refer to, in the order of the roots, so equal input gives equal bytes. A
-name that ends another one shares its bytes.
+written after what they refer to, in the order of the roots, functions, variables and sections
+behind all types, so equal input gives equal bytes. A name that ends another one shares its bytes.
 
 Mirrors what LLVM's BTFDebug.cpp writes and what `btf__dedup` of libbpf merges.
 """
@@ -50,6 +50,7 @@ from minibcc.btf.types import (
     Volatile,
 )
 
+_LAST = {Kind.FUNC: 1, Kind.VAR: 2, Kind.DATASEC: 3, Kind.DECL_TAG: 4}
 _ARRAY_INDEX = Int("__ARRAY_SIZE_TYPE__", 4, signed=False)
 
 
@@ -122,7 +123,8 @@ def encode(roots: Iterable[Type], forward: Callable[[Struct], bool] | None = Non
     classes = _merge(nodes, alias)
     ids: dict[int, int] = {}  # class to type id
     first: list[_Node] = []  # the node that is written for each type id
-    for key, node in nodes.items():
+    # A stable sort: types first, then functions side by side, variables, sections, tags.
+    for key, node in sorted(nodes.items(), key=lambda item: _LAST.get(item[1].kind, 0)):
         if classes[key] not in ids and key not in alias:
             ids[classes[key]] = len(ids) + 1
             first.append(node)

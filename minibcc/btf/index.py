@@ -7,6 +7,7 @@ nothing but its header.
 
     magic, version | fingerprint of the BTF (SHA-256) |
     size of the type section, first id, number of types, of buckets, of entries
+    kinds    three u32 each: of each kind the lowest id, the highest, and how many there are
     places   u32 each: where the record of every `STRIDE`th type starts, in the type section
     starts   u32 each: where each bucket starts in `entries`, with one more for the end
     entries  u32 each: type ids, by the bucket of the CRC-32 of a name: their own, and those of
@@ -21,7 +22,7 @@ from zlib import crc32
 
 from minibcc.btf.layout import EACH, FIXED, Kind
 
-MAGIC = b"minibcc-btf-idx\x01"
+MAGIC = b"minibcc-btf-idx\x02"
 HEADER = "<16s32s5I"
 HEADER_SIZE = calcsize(HEADER)
 STRIDE = 8
@@ -38,7 +39,12 @@ class Index:
         magic, fingerprint, size, first, count, buckets, named = unpack_from(HEADER, view)
         if magic != MAGIC:
             raise ValueError("not a BTF index at byte 0")
-        lengths = (4 * ((count + STRIDE - 1) // STRIDE), 4 * (buckets + 1), 4 * named)
+        lengths = (
+            12 * len(Kind),
+            4 * ((count + STRIDE - 1) // STRIDE),
+            4 * (buckets + 1),
+            4 * named,
+        )
         if not buckets or len(view) < HEADER_SIZE + sum(lengths):
             raise ValueError(f"BTF index is cut off at byte {len(view)}")
         self._data = view[: HEADER_SIZE + sum(lengths)]
@@ -52,13 +58,18 @@ class Index:
         for length in lengths:
             parts.append(view[at : at + length].cast("I"))
             at += length
-        self._places, self._starts, self._entries = parts
+        self._kinds, self._places, self._starts, self._entries = parts
 
     def place(self, type_id: int) -> tuple[int, int]:
         """Where to start walking for type `type_id` (offset in the type section), and over how many
         records."""
         slot, steps = divmod(type_id - self.first, STRIDE)
         return self._places[slot], steps
+
+    def span(self, kind: Kind) -> tuple[int, int, int]:
+        """The lowest and the highest id of a kind, and how many there are."""
+        first, last, count = self._kinds[3 * kind : 3 * kind + 3]
+        return first, last, count
 
     def candidates(self, name: bytes) -> Iterator[int]:
         """Ids of types that may bear the name, or define it, in ascending order."""
@@ -79,6 +90,7 @@ def build(types: memoryview, text: bytes, first: int, fingerprint: bytes) -> byt
     """
     places: list[int] = []
     names: list[tuple[int, int]] = []  # (name offset, id)
+    kinds = [[0, 0, 0] for _ in Kind]
     at, type_id, end = 0, first, len(types)
     unpack = _RECORD.unpack_from
     while at < end:
@@ -95,6 +107,10 @@ def build(types: memoryview, text: bytes, first: int, fingerprint: bytes) -> byt
         following = at + 12 + FIXED[kind] + EACH[kind] * (info & 0xFFFF)
         if following > end:
             raise ValueError(f"BTF type {type_id} is cut off at byte {at} of the type section")
+        span = kinds[kind]
+        span[0] = span[0] or type_id
+        span[1] = type_id
+        span[2] += 1
         if name:
             names.append((name, type_id))
         if kind in (Kind.ENUM, Kind.ENUM64):
@@ -114,5 +130,5 @@ def build(types: memoryview, text: bytes, first: int, fingerprint: bytes) -> byt
         starts.append(starts[-1] + len(bucket))
     entries = [entry for bucket in table for entry in bucket]
     header = pack(HEADER, MAGIC, fingerprint, end, first, type_id - first, buckets, len(entries))
-    words = places + starts + entries
+    words = [word for span in kinds for word in span] + places + starts + entries
     return header + pack(f"<{len(words)}I", *words)

@@ -68,6 +68,10 @@ class Raw:
         return self._index
 
     @property
+    def indexed(self) -> bool:
+        return self._index is not None
+
+    @property
     def count(self) -> int:
         return self.index.count
 
@@ -184,14 +188,40 @@ class Raw:
                         return type_id
         return self.base.find_enumerator(name) if self.base is not None else None
 
-    def walk(self) -> Iterator[tuple[int, Kind, int, int, int, int]]:
-        """Id, kind, place, name offset, info, and size or type of every type but the base's."""
-        at = 0
-        for type_id in range(self.first, self.first + self.count):
+    def walk(
+        self, first: int = 0, last: int | None = None
+    ) -> Iterator[tuple[int, Kind, int, int, int, int]]:
+        """Id, kind, place, name offset, info, and size or type of the types from `first` to `last`
+        (if not said, of all but the base's)."""
+        first = max(first, self.first)
+        end = self.first + self.count
+        at = self.record(first)[0] if first < end else 0
+        for type_id in range(first, end if last is None else min(last + 1, end)):
             name, info, word = self._words(at)
             kind = self.kind(info, at)
             yield type_id, kind, at, name, info, word
             at += 12 + FIXED[kind] + EACH[kind] * (info & 0xFFFF)
+
+    def named(self, kind: Kind) -> Iterator[tuple[int, str]]:
+        """Ids and names of all types of a kind but the base's, by id."""
+        first, last, count = self.index.span(kind)
+        if count and count == last - first + 1 and not FIXED[kind] and not EACH[kind]:
+            # They lie side by side, as what `encode` writes does: a kernel has 50,000 functions.
+            at = self.followed(first)[0]
+            rows = _RECORD.iter_unpack(self.types[at : at + 12 * count])
+            text = bytes(self.strings)
+            for type_id, (name, _, _) in enumerate(rows, first):
+                if (
+                    name < self.strings_from
+                    or not (stop := text.find(b"\0", name - self.strings_from)) > 0
+                ):
+                    yield type_id, self.name(name, at)
+                else:
+                    yield type_id, text[name - self.strings_from : stop].decode()
+        elif count:
+            for type_id, found, at, name, _, _ in self.walk(first, last):
+                if found is kind:
+                    yield type_id, self.name(name, at)
 
     def unmodified(self, type_id: int) -> int:
         """The id below typedefs, qualifiers and type tags; a chain that never ends is refused."""

@@ -1,0 +1,158 @@
+"""What a program is compiled for: a kernel's types, its tracepoints, its version, a cpu level.
+
+A target is a value: the compiler asks it instead of kernel headers. `from_system` makes the
+running kernel's, whichever stands behind the door; everything in it is read when first asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Protocol
+
+from minibcc.btf.decode import Btf
+from minibcc.errors import SystemUnavailable
+from minibcc.records import Record
+from minibcc.system.interface import read_file
+
+if TYPE_CHECKING:
+    from minibcc.btf.types import Struct
+    from minibcc.system.interface import System
+
+BTF = "/sys/kernel/btf/vmlinux"
+RELEASE = "/proc/sys/kernel/osrelease"
+TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+CPUS = ("v1", "v2", "v3", "v4")
+
+
+class Formats(Protocol):
+    """Where the formats of tracepoints come from."""
+
+    def __call__(self, category: str, event: str) -> str | None:
+        """The content of the event's ``format``, None if there is no such event."""
+        ...
+
+
+class Target(Record):
+    """`version` is (6, 18, 0); `cpu` the level of BPF instructions, "v1" to "v4"; `formats` gives
+    the tracepoints."""
+
+    btf: Btf
+    version: tuple[int, int, int]
+    formats: Formats
+    cpu: str = "v2"
+    arch: str = "x86_64"
+
+    @classmethod
+    def from_system(
+        cls,
+        system: System,
+        cpu: str = "v2",
+        indexes: MutableMapping[str, bytes] | None = None,
+    ) -> Target:
+        """The target of the kernel behind the door.
+
+        `indexes` keeps the name index of a BTF that has none behind it, by the hexadecimal
+        fingerprint: building one takes a tenth of a second. Raises SystemUnavailable if the kernel
+        shows no BTF.
+        """
+        try:
+            data = read_file(system, BTF)
+            release = read_file(system, RELEASE).decode()
+        except OSError as error:
+            raise SystemUnavailable(
+                f"this kernel does not show its types in {BTF}: {error.strerror or error}"
+            ) from error
+        try:
+            btf = Btf(data)
+        except ValueError as error:
+            raise SystemUnavailable(f"{BTF} cannot be read: {error}") from error
+        if indexes is not None and not btf.indexed:
+            btf = _with_index(btf, indexes)
+        return cls(btf, version(release), _formats(system, btf), cpu)
+
+    def tracepoint(self, category: str, event: str) -> Struct | None:
+        """``struct tracepoint__CATEGORY__EVENT``: what ``args`` points to, with the fields of the
+        event's format (see `minibcc.btf.formats`). None if there is no such event."""
+        format = self.formats(category, event)
+        if format is None:
+            return None
+        from minibcc.btf.formats import record
+
+        return record(self.btf, category, event, format)
+
+    @property
+    def version_code(self) -> int:
+        """LINUX_VERSION_CODE."""
+        major, minor, patch = self.version
+        return major << 16 | minor << 8 | min(patch, 255)
+
+    @property
+    def fingerprint(self) -> bytes:
+        """32 bytes that differ where anything in the target does, but for tracepoints that modules
+        bring."""
+        from hashlib import sha256
+
+        rest = f"{self.version} {self.cpu} {self.arch}".encode()
+        return sha256(self.btf.fingerprint + rest).digest()
+
+
+def version(release: str) -> tuple[int, int, int]:
+    """What ``uname -r`` says, as numbers: ``6.18.44-generic`` is (6, 18, 44)."""
+    numbers = [int(word) for word in re.findall(r"\d+", release.partition("-")[0])[:3]]
+    major, minor, patch = (*numbers, 0, 0, 0)[:3]
+    return major, minor, patch
+
+
+def _with_index(btf: Btf, indexes: MutableMapping[str, bytes]) -> Btf:
+    """The same BTF with its index from `indexes`, or put there now."""
+    key = btf.fingerprint.hex()
+    kept = indexes.get(key)
+    if kept is not None:
+        try:
+            return Btf(btf.data, index=kept)
+        except ValueError:
+            pass  # written by another version, or damaged: made again
+    indexes[key] = btf.index
+    return btf
+
+
+def _formats(system: System, btf: Btf) -> Formats:
+    for place in TRACEFS:
+        try:
+            if "sched" in system.listdir(f"{place}/events"):
+                return _TracefsFormats(system, f"{place}/events")
+        except OSError:
+            continue
+    return _BtfFormats(btf)
+
+
+class _TracefsFormats:
+    """Formats as the kernel shows them."""
+
+    def __init__(self, system: System, events: str) -> None:
+        self._system = system
+        self._events = events
+
+    def __call__(self, category: str, event: str) -> str | None:
+        if "/" in category + event or not category or not event:
+            return None
+        try:
+            path = f"{self._events}/{category}/{event}/format"
+            return read_file(self._system, path).decode(errors="replace")
+        except OSError:
+            return None
+
+
+class _BtfFormats:
+    """Formats of a kernel that shows none, computed from its BTF."""
+
+    def __init__(self, btf: Btf) -> None:
+        self._btf = btf
+
+    def __call__(self, category: str, event: str) -> str | None:
+        from minibcc.btf.events import tracepoints
+        from minibcc.btf.formats import text
+
+        known = tracepoints().find(category, event)
+        return text(self._btf, known) if known is not None else None
