@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from minibcc.abi.bpf import MAX_CALL_FRAMES, MAX_TAIL_CALLS
 from minibcc.kernel.vm.decode import rows
 from minibcc.kernel.vm.execution import CODE, FRAME_PITCH, FRAMES, Fault, Image, Run
-from minibcc.kernel.vm.lift import ABORT, FRAME, LIMIT, SLOT, lift
+from minibcc.kernel.vm.lift import lift
 from minibcc.kernel.vm.native import GOOD, Level, session
+from minibcc.kernel.vm.translate import ABORT, FRAME, LIMIT, SLOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
