@@ -3,8 +3,8 @@
 The structures of include/uapi/linux/bpf.h that programs see are not memory: Linux turns each
 access into one to its own structures, and has a function per program type (``*_is_valid_access``
 in net/core/filter.c, kernel/trace/bpf_trace.c, kernel/bpf/cgroup.c, ...) that says which accesses
-there are. Here those functions are data: `STRUCTS` has the fields with how they may be read and
-what they yield, and `PROGRAMS` says which of them a program type sees and may write.
+there are. Here those functions are data: `contexts.txt` has the fields with how they may be
+read and what they yield, and `PROGRAMS` says which of them a program type sees and may write.
 
 An access is right if one visible field holds all of it, its size is among the field's and its
 offset is a multiple of its size. Everything here was measured on a running 6.18, and a test asks
@@ -13,12 +13,9 @@ the kernel again for every offset and size.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from minibcc.abi.bpf import AttachType, ProgType
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Field(NamedTuple):
@@ -75,205 +72,40 @@ class Context(NamedTuple):
 
 # --- the structures ----------------------------------------------------------------------------
 
-# Name, offset, size, sizes of reads ("124": 1, 2 or 4 bytes; a ^ behind them: at the start only),
-# and what a read yields if not a number.
-STRUCTS: Final = {
-    "__sk_buff": """
-        len 0 4 124
-        pkt_type 4 4 124
-        mark 8 4 124
-        queue_mapping 12 4 124
-        protocol 16 4 124
-        vlan_present 20 4 124
-        vlan_tci 24 4 124
-        vlan_proto 28 4 124
-        priority 32 4 124
-        ingress_ifindex 36 4 124
-        ifindex 40 4 124
-        tc_index 44 4 124
-        cb 48 20 1248
-        hash 68 4 124
-        tc_classid 72 4 124
-        data 76 4 4 pkt
-        data_end 80 4 4 pkt_end
-        napi_id 84 4 124
-        family 88 4 124
-        remote_ip4 92 4 4
-        local_ip4 96 4 4
-        remote_ip6 100 16 4
-        local_ip6 116 16 4
-        remote_port 132 4 124
-        local_port 136 4 124
-        data_meta 140 4 4 pkt_meta
-        flow_keys 144 8 8 flow_keys
-        tstamp 152 8 8
-        wire_len 160 4 124
-        gso_segs 164 4 124
-        sk 168 8 8 sock_common_or_null
-        gso_size 176 4 124
-        tstamp_type 180 1 1
-        hwtstamp 184 8 8
-    """,
-    "xdp_md": """
-        data 0 4 4 pkt
-        data_end 4 4 4 pkt_end
-        data_meta 8 4 4 pkt_meta
-        ingress_ifindex 12 4 4
-        rx_queue_index 16 4 4
-        egress_ifindex 20 4 4
-    """,
-    "bpf_sock": """
-        bound_dev_if 0 4 4
-        family 4 4 124^
-        type 8 4 124^
-        protocol 12 4 124^
-        mark 16 4 4
-        priority 20 4 4
-        src_ip4 24 4 124
-        src_ip6 28 16 124
-        src_port 44 4 124^
-        dst_port 48 2 12
-        dst_port 48 4 4
-        dst_ip4 52 4 124
-        dst_ip6 56 16 124
-        state 72 4 124^
-        rx_queue_mapping 76 4 124^
-    """,
-    "bpf_sock_ops": """
-        op 0 4 4
-        reply 4 4 4
-        replylong 8 12 4
-        family 20 4 4
-        remote_ip4 24 4 4
-        local_ip4 28 4 4
-        remote_ip6 32 16 4
-        local_ip6 48 16 4
-        remote_port 64 4 4
-        local_port 68 4 4
-        is_fullsock 72 4 4
-        snd_cwnd 76 4 4
-        srtt_us 80 4 4
-        bpf_sock_ops_cb_flags 84 4 4
-        state 88 4 4
-        rtt_min 92 4 4
-        snd_ssthresh 96 4 4
-        rcv_nxt 100 4 4
-        snd_nxt 104 4 4
-        snd_una 108 4 4
-        mss_cache 112 4 4
-        ecn_flags 116 4 4
-        rate_delivered 120 4 4
-        rate_interval_us 124 4 4
-        packets_out 128 4 4
-        retrans_out 132 4 4
-        total_retrans 136 4 4
-        segs_in 140 4 4
-        data_segs_in 144 4 4
-        segs_out 148 4 4
-        data_segs_out 152 4 4
-        lost_out 156 4 4
-        sacked_out 160 4 4
-        sk_txhash 164 4 4
-        bytes_received 168 8 8
-        bytes_acked 176 8 8
-        sk 184 8 8 sock_or_null
-        skb_data 192 8 8 pkt
-        skb_data_end 200 8 8 pkt_end
-        skb_len 208 4 4
-        skb_tcp_flags 212 4 124^
-        skb_hwtstamp 216 8 8
-    """,
-    "bpf_cgroup_dev_ctx": "access_type 0 4 124\n major 4 4 4\n minor 8 4 4",
-    "sk_msg_md": """
-        data 0 8 8 pkt
-        data_end 8 8 8 pkt_end
-        family 16 4 4
-        remote_ip4 20 4 4
-        local_ip4 24 4 4
-        remote_ip6 28 16 4
-        local_ip6 44 16 4
-        remote_port 60 4 4
-        local_port 64 4 4
-        size 68 4 4
-        sk 72 8 8 sock
-    """,
-    "bpf_sock_addr": """
-        user_family 0 4 4
-        user_ip4 4 4 124
-        user_ip6 8 16 1248
-        user_port 24 4 124
-        family 28 4 4
-        type 32 4 4
-        protocol 36 4 4
-        msg_src_ip4 40 4 124
-        msg_src_ip6 44 16 1248
-        sk 64 8 8 sock
-    """,
-    "sk_reuseport_md": """
-        data 0 8 8 pkt
-        data_end 8 8 8 pkt_end
-        len 16 4 124
-        eth_protocol 20 4 24
-        ip_protocol 24 4 124
-        bind_inany 28 4 124
-        hash 32 4 4
-        sk 40 8 8 sock
-        migrating_sk 48 8 8 sock_common_or_null
-    """,
-    "bpf_sysctl": "write 0 4 124\n file_pos 4 4 124",
-    "bpf_sockopt": """
-        sk 0 8 8 sock
-        optval 8 8 8 pkt
-        optval_end 16 8 8 pkt_end
-        level 24 4 4
-        optname 28 4 4
-        optlen 32 4 4
-        retval 36 4 4
-    """,
-    "bpf_sk_lookup": """
-        sk 0 8 8 sock_or_null
-        family 8 4 124
-        protocol 12 4 124
-        remote_ip4 16 4 124
-        remote_ip6 20 16 124
-        remote_port 36 4 124
-        local_ip4 40 4 124
-        local_ip6 44 16 124
-        local_port 60 4 124
-        ingress_ifindex 64 4 124
-    """,
-    "bpf_nf_ctx": "state 0 8 8 trusted_ptr_nf_hook_state\n skb 8 8 8 trusted_ptr_sk_buff",
-    "pt_regs": """
-        r15 0 8 1248
-        r14 8 8 1248
-        r13 16 8 1248
-        r12 24 8 1248
-        bp 32 8 1248
-        bx 40 8 1248
-        r11 48 8 1248
-        r10 56 8 1248
-        r9 64 8 1248
-        r8 72 8 1248
-        ax 80 8 1248
-        cx 88 8 1248
-        dx 96 8 1248
-        si 104 8 1248
-        di 112 8 1248
-        orig_ax 120 8 1248
-        ip 128 8 1248
-        cs 136 8 1248
-        flags 144 8 1248
-        sp 152 8 1248
-        ss 160 8 1248
-    """,
-    "bpf_perf_event_data": "regs 0 168 8\n sample_period 168 8 1248\n addr 176 8 1248",
-    "bpf_raw_tracepoint_args": "args 0 96 1248",
-    # The first argument of a writable raw tracepoint is the record itself, and only at 0.
-    "bpf_raw_tracepoint_args (writable)": "buffer 0 8 8 tp_buffer\n args 1 95 1248",
-    # What precedes a tracepoint's own fields is hidden; PERF_MAX_TRACE_SIZE is as far as they go.
-    "tracepoint": "record 8 8184 1248",
-    "syscall": "args 0 65535 1248",
-}
+_structs: dict[str, tuple[Field, ...]] = {}
+
+
+def structs() -> dict[str, tuple[Field, ...]]:
+    """Name to fields, as `contexts.txt` has them: nothing hidden, nothing to be written."""
+    if not _structs:
+        import os
+
+        name, fields = "", list[Field]()
+        with open(
+            os.path.join(os.path.dirname(__file__), "contexts.txt"), encoding="utf-8"
+        ) as file:
+            for line in file.read().splitlines():
+                if line.startswith("["):
+                    name, fields = line.strip("[]"), []
+                elif line and line[0] != "#":
+                    fields.append(_field(line))
+                    _structs[name] = tuple(fields)
+    return _structs
+
+
+def _field(line: str) -> Field:
+    name, off, size, reads, *yields = line.split()
+    read = _sizes(reads.rstrip("^"))
+    return Field(
+        name, int(off), int(size), read, (), yields[0] if yields else "scalar", reads.endswith("^")
+    )
+
+
+def _sizes(digits: str) -> tuple[int, ...]:
+    return tuple(map(int, digits))
+
+
+# --- program types -------------------------------------------------------------------------------
 
 _HIDDEN_SKB: Final = (
     "flow_keys tc_classid data_meta wire_len tstamp_type family remote_ip4 local_ip4 remote_ip6 "
@@ -291,7 +123,6 @@ class _Row(NamedTuple):
     returns: tuple[int, int] | None = None
     packet: str = ""
     legacy: bool = False
-    size: int = 0
 
 
 _TC: Final = _Row(
@@ -439,7 +270,7 @@ def _context(row: _Row) -> Context:
     written = dict(word.partition(":")[::2] for word in row.write.split())
     fields = tuple(
         field._replace(write=_sizes(written[field.name] or "4")) if field.name in written else field
-        for field in _fields(STRUCTS.get(row.struct, ""))
+        for field in structs().get(row.struct, ())
         if not _is_hidden(field.name, row.hidden.split())
     )
     end = max((field.off + field.size for field in fields), default=0)
@@ -449,21 +280,3 @@ def _context(row: _Row) -> Context:
 
 def _is_hidden(name: str, hidden: list[str]) -> bool:
     return name in hidden or (hidden[:1] == ["*"] and f"-{name}" not in hidden)
-
-
-def _fields(text: str) -> Iterator[Field]:
-    for line in text.strip().splitlines():
-        name, off, size, reads, *yields = line.split()
-        yield Field(
-            name,
-            int(off),
-            int(size),
-            _sizes(reads.rstrip("^")),
-            (),
-            yields[0] if yields else "scalar",
-            reads.endswith("^"),
-        )
-
-
-def _sizes(digits: str) -> tuple[int, ...]:
-    return tuple(map(int, digits))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minibcc.abi.bpf import AttachType, ProgType
-from minibcc.abi.contexts import ATTACHED, PROGRAMS, STRUCTS, context_of
+from minibcc.abi.contexts import ATTACHED, PROGRAMS, context_of, structs
 
 
 def test_every_program_type_has_a_row() -> None:
@@ -14,19 +14,18 @@ def test_every_program_type_has_a_row() -> None:
         context_of(ProgType.UNSPEC)
 
 
-@pytest.mark.parametrize("struct", STRUCTS)
+@pytest.mark.parametrize("struct", structs())
 def test_fields_do_not_overlap(struct: str) -> None:
-    lines = [line.split() for line in STRUCTS[struct].strip().splitlines()]
     end, last = 0, ""
-    for name, off, size, *_ in lines:
+    for field in structs()[struct]:
         # (A raw tracepoint's record hides what lies at 0, not what lies inside.)
-        assert int(off) >= end or name == last or last == "buffer", name
-        end, last = int(off) + int(size), name
+        assert field.off >= end or field.name == last or last == "buffer", field
+        end, last = field.off + field.size, field.name
 
 
 def test_what_rows_name_is_there() -> None:
     for row in (*PROGRAMS.values(), *ATTACHED.values()):
-        names = {line.split()[0] for line in STRUCTS.get(row.struct, "").strip().splitlines()}
+        names = {field.name for field in structs().get(row.struct, ())}
         hidden = {word.lstrip("-") for word in row.hidden.split()} - {"*"}
         written = {word.partition(":")[0] for word in row.write.split()}
         assert hidden | written <= names

@@ -6,9 +6,11 @@ import re
 
 import pytest
 
-from minibcc.abi.bpf import AttachType, ProgType
+from minibcc.abi.bpf import AttachType, MapType, ProgType
 from minibcc.abi.helpers import ATTACHED, NOT_GPL, Helper, allowed, helper_for, helpers, name_of
+from minibcc.abi.requests import MapCreate
 from minibcc.isa.instruction import Instruction
+from minibcc.isa.text import assemble
 from tests.live import DEFAULT_ATTACH, LOADABLE, kernel, verdict
 
 pytestmark = pytest.mark.kernel
@@ -103,3 +105,70 @@ def test_how_many_arguments(row: Helper) -> None:
     if re.search("cannot use|might sleep|not supported", log):
         return
     assert ("R2 !read_ok" in log) == (len(row.arguments) > 1), log
+
+
+# What the kernel wants in a register that holds the context instead.
+WANTED = {
+    **EXPECTED,
+    "map_key": EXPECTED["mem"],
+    "map_value": EXPECTED["mem"],
+    "const_size": "scalar",
+    "const_size_or_zero": "scalar",
+    "const_alloc_size_or_zero": "scalar",
+    "func": "func",
+    "stack": "fp",
+    "const_str": "map_value",
+    "socket": "sock",
+}
+
+# How to make a value of each kind, where that takes an instruction or two.
+SETUP = "r6 = r1\n" + "".join(f"*(u64 *)(r10 -{off}) = 0\n" for off in range(8, 72, 8))
+MAKE = {
+    "ctx": "r{} = r6",
+    "map_ptr": "r{} = map[m]",
+    "map_key": "r{} = r10\nr{} += -64",
+    "map_value": "r{} = r10\nr{} += -64",
+    "mem": "r{} = r10\nr{} += -64",
+    "stack": "r{} = r10\nr{} += -64",
+    "const_size": "r{} = 8",
+    "const_size_or_zero": "r{} = 8",
+    "anything": "r{} = 0",
+}
+
+
+@pytest.mark.parametrize("row", helpers().values(), ids=lambda row: row.name)
+def test_every_argument(row: Helper) -> None:
+    """Each argument in turn is the context, the ones before it what the table wants: the kernel
+    says of the one that it is wrong, and what it had wanted."""
+    system = kernel()
+    fd = system.bpf(MapCreate(MapType.ARRAY, 4, 8, 1))
+    try:
+        for prog_type in LOADABLE:
+            _ask_arguments(row, prog_type, fd)
+    finally:
+        system.close(fd)
+
+
+def _ask_arguments(row: Helper, prog_type: ProgType, fd: int) -> None:
+    attach_type = int(DEFAULT_ATTACH.get(prog_type, 0))
+    seen = helper_for(row.number, prog_type, attach_type)
+    if seen is None or row.name in OPTIONAL or seen.might_sleep:
+        return
+    made = ""
+    for index, argument in enumerate(seen.arguments, 1):
+        text = f"{SETUP}{made}r{index} = r6\ncall bpf_{row.name}\nr0 = 0\nexit"
+        insns = assemble(text, {"m": fd})
+        _, log = verdict(insns, prog_type, attach_type)
+        if re.search("not supported for program type|not allowed in probe", log):
+            return
+        found = re.search(rf"R{index} type=ctx expected=(.*)", log)
+        if argument.kind == "mem" and "fixed" not in argument.flags:
+            # Memory and its size are looked at together.
+            found = found or re.search(r"R\d !read_ok", log)
+            wanted = None if found and "!read_ok" in found[0] else WANTED["mem"]
+            assert (found[1] if wanted and found else None) == wanted, f"{index}: {log}"
+        else:
+            assert (found[1] if found else None) == WANTED.get(argument.kind), f"{index}: {log}"
+        if argument.kind not in MAKE:
+            return
+        made += MAKE[argument.kind].replace("{}", str(index)) + "\n"
