@@ -12,7 +12,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable
 from errno import EACCES, EINVAL, ENOENT
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from minibcc.kernel.contexts import ContextPool, TraceFormat
 from minibcc.kernel.descriptors import Descriptors
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.maps.base import Map
     from minibcc.kernel.packets import Packet
     from minibcc.kernel.vm.execution import Engine, Image
+    from minibcc.kernel.vm.jit import Jit
     from minibcc.kernel.vm.memory import Memory
     from minibcc.machine.hooks import Event
     from minibcc.machine.machine import Machine
@@ -118,6 +119,7 @@ class Kernel:
         self._tracepoints: dict[int, str] = {}
         self._tracepoints_read = False
         self._symbols: Symbols | None = None
+        self._jit: Jit | None = None
         self.running: list[Run] = []
         """Executions under way, the innermost last."""
 
@@ -185,6 +187,23 @@ class Kernel:
             return self.memory.load(address, size)
         except (BadAddress, Fault):
             return 0
+
+    def native_engine(self) -> Jit | None:
+        """What compiles programs, for views of native code; None where that cannot be."""
+        from minibcc.errors import UsageError
+        from minibcc.kernel.vm import engines
+
+        if self._jit is None:
+            if isinstance(self.engine, engines.Auto):
+                self._jit = self.engine.jit()
+            elif self.engine.name == "jit":
+                self._jit = cast("Jit", self.engine)
+            else:
+                try:
+                    self._jit = cast("Jit", engines.make("jit"))
+                except UsageError:
+                    return None
+        return self._jit
 
     # --- pins ---------------------------------------------------------------------------------
 

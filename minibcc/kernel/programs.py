@@ -7,7 +7,6 @@ which maps are addresses and helpers are functions.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 from errno import E2BIG, EBADF, EINVAL, EOPNOTSUPP, EPERM
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING
 from minibcc.abi.bpf import (
     MAX_INSNS,
     OBJ_NAME_LEN,
-    TAG_SIZE,
     AttachType,
     ProgFlags,
     ProgType,
@@ -26,6 +24,7 @@ from minibcc.abi.bpf import (
 from minibcc.abi.helpers import name_of
 from minibcc.abi.requests import Loaded, ProgInfo, ProgLoad, ProgramRefused, Refusal
 from minibcc.isa.instruction import LD_IMM64, Instruction, decode, encode
+from minibcc.isa.tag import tag_sha256
 from minibcc.kernel.contexts import convert_context_accesses
 from minibcc.kernel.errnos import failure
 from minibcc.kernel.helpers.registry import implementation
@@ -34,6 +33,7 @@ from minibcc.kernel.rewrite import Compaction
 from minibcc.kernel.verifier.contract import Source
 from minibcc.kernel.verifier.verify import verify
 from minibcc.kernel.vm.execution import TAIL_CALL, Image
+from minibcc.records import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -227,7 +227,7 @@ def _build(
     used = {id(map): map for map in maps.values()}
     program = Program(request, image, facts, tuple(used.values()), btf)
     image.program = program
-    program.tag = tag(instructions)
+    program.tag = tag_sha256(instructions)
     program.xlated = encode(shown)
     program.func_info = compact.records(request.func_info, 8)
     program.line_info = compact.records(request.line_info, 16)
@@ -294,26 +294,10 @@ def _not_simulated(number: int, slot: int) -> ProgramRefused:
     return ProgramRefused(EOPNOTSUPP, message, message, refusal)
 
 
-def tag(instructions: Sequence[Instruction]) -> bytes:
-    """``bpf_prog_calc_tag``: SHA-256 of the instructions without map descriptors, cut to 8 bytes
-    (Linux before 6.18: SHA-1)."""
-    out = []
-    blank_next = False
-    for insn in instructions:
-        if blank_next:
-            insn = insn._replace(imm=0)
-            blank_next = False
-        elif insn.code == LD_IMM64 and insn.src in (Pseudo.MAP_FD, Pseudo.MAP_VALUE):
-            insn = insn._replace(imm=0)
-            blank_next = True
-        out.append(insn)
-    return hashlib.sha256(encode(out)).digest()[:TAG_SIZE]
-
-
 def info(kernel: Kernel, program: Program, *, jited: bool) -> ProgInfo:
     """``bpf_prog_get_info_by_fd``; with `jited` the program is compiled if it was not yet."""
     request = program.request
-    return ProgInfo(
+    known = ProgInfo(
         type=ProgType(request.prog_type),
         id=program.id,
         tag=program.tag,
@@ -330,4 +314,43 @@ def info(kernel: Kernel, program: Program, *, jited: bool) -> ProgInfo:
         run_cnt=program.run_count,
         verified_insns=program.facts.processed,
         attach_btf_id=program.attach_btf_id,
+        attach_btf_obj_id=VMLINUX_BTF if program.attach_btf_id else 0,
+        prog_tags=_function_tags(program),
+    )
+    return _with_native_code(kernel, program, known) if jited else known
+
+
+VMLINUX_BTF = 1
+"""The id of the kernel's own BTF: it is always the first."""
+
+
+def _function_tags(program: Program) -> tuple[bytes, ...]:
+    """A tag per function; a program of one function has its own."""
+    starts = program.image.starts
+    if len(starts) == 1:
+        return (program.tag,)
+    code = decode(program.xlated)
+    ends = (*starts[1:], len(code))
+    return tuple(tag_sha256(code[a:b]) for a, b in zip(starts, ends, strict=True))
+
+
+def _with_native_code(kernel: Kernel, program: Program, known: ProgInfo) -> ProgInfo:
+    from minibcc.kernel.vm.listing import native_code
+
+    jit = kernel.native_engine()
+    if jit is None:
+        return known
+    functions = native_code(jit, program.image)
+    addresses = []
+    for (slot,) in struct.iter_unpack("<I12x", program.line_info):
+        function = max((f for f in functions if f.slot <= slot), key=lambda f: f.slot)
+        addresses.append(function.address + function.offset_of(slot))
+    code = b"".join(function.code for function in functions)
+    return replace(
+        known,
+        jited_prog_insns=code,
+        jited_prog_len=len(code),
+        jited_line_info=tuple(addresses),
+        jited_func_lens=tuple(len(function.code) for function in functions),
+        jited_ksyms=tuple(function.address for function in functions),
     )

@@ -25,12 +25,12 @@ from minibcc.kernel.events import open_event
 from minibcc.kernel.files import TextFile, TracePipe
 from minibcc.kernel.kernel import EVENTS, Kernel
 from minibcc.kernel.pseudofiles import FILES, descriptor_info
+from minibcc.kernel.vm import engines
 from minibcc.kernel.vm.memory import Arena
 
 if TYPE_CHECKING:
     from minibcc.abi.perf import PerfEventAttr
     from minibcc.abi.requests import Request
-    from minibcc.kernel.vm.execution import Engine
     from minibcc.machine.machine import Machine
 
 R = TypeVar("R")
@@ -60,7 +60,7 @@ class SimulatedSystem:
         self.kernel = Kernel(
             machine,
             Arena(),
-            make_engine(engine),
+            engines.make(engine),
             seed=seed,
             uid=uid,
             owner=owner or (os.getpid(), "python3"),
@@ -204,10 +204,3 @@ class SimulatedSystem:
         """Closes every descriptor and forgets every pin."""
         with self.lock:
             self.kernel.close()
-
-
-def make_engine(name: str) -> Engine:
-    """What runs programs, by name."""
-    from minibcc.kernel.vm.interpreter import Interpreter
-
-    return Interpreter()
