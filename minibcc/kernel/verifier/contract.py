@@ -80,9 +80,11 @@ class KernelTypes(Protocol):
 
 
 class Environment(Record):
-    """The kernel that verifies: its own types, None where it has no BTF."""
+    """The kernel that verifies: its own types, None where it has no BTF; the number of CPUs it may
+    have, 0 where that is open."""
 
     types: KernelTypes | None = None
+    cpus: int = 0
 
 
 class Facts(Record):

@@ -1,0 +1,408 @@
+"""Calls and returns: of helpers, of the program's own functions, and of the program itself.
+
+A helper's call is judged argument by argument, then the caller-saved registers are forgotten and R0
+is what the helper returns. A call of a function opens a frame and the walk goes on inside it, so
+that a function is checked for each of its callers. Mirrors ``check_helper_call``,
+``check_func_call``, ``prepare_func_exit`` and ``check_return_code`` of kernel/bpf/verifier.c.
+"""
+
+from __future__ import annotations
+
+from errno import E2BIG, EINVAL
+from typing import TYPE_CHECKING
+
+from minibcc.abi.bpf import MAX_CALL_FRAMES, MapFlags, MapType, ProgFlags, ProgType
+from minibcc.abi.helpers import helper_for, helpers, name_of
+from minibcc.kernel.verifier import arguments, branches, context, grants
+from minibcc.kernel.verifier.effects import clear_caller_saved, source, write_memory
+from minibcc.kernel.verifier.log import state_text
+from minibcc.kernel.verifier.state import (
+    BASE,
+    MAP_VALUE,
+    MAYBE_NULL,
+    MEMORY,
+    PACKET,
+    PACKET_END,
+    PACKET_META,
+    RINGBUF,
+    SCALAR,
+    STACK,
+    UNINITIALISED,
+    Frame,
+    Reference,
+    Refused,
+    Register,
+    kind_name,
+    pointer,
+    scalar,
+    undecided,
+)
+from minibcc.kernel.verifier.values import ANY, S64_MAX, S64_MIN, deduce
+
+if TYPE_CHECKING:
+    from minibcc.abi.helpers import Helper
+    from minibcc.isa.instruction import Instruction
+    from minibcc.kernel.verifier.contract import MapFacts, Source
+    from minibcc.kernel.verifier.explore import Walk
+
+_PERF = "perf_event_read perf_event_output skb_output perf_event_read_value xdp_output"
+_RINGBUF = (
+    "ringbuf_output ringbuf_reserve ringbuf_query ringbuf_reserve_dynptr ringbuf_submit_dynptr"
+    " ringbuf_discard_dynptr"
+)
+_REDIRECT = "redirect_map map_lookup_elem"
+_ONLY: dict[MapType, str] = {
+    MapType.PROG_ARRAY: "tail_call",
+    MapType.PERF_EVENT_ARRAY: _PERF,
+    MapType.RINGBUF: _RINGBUF,
+    MapType.USER_RINGBUF: "user_ringbuf_drain",
+    MapType.STACK_TRACE: "get_stackid",
+    MapType.CGROUP_ARRAY: "skb_under_cgroup current_task_under_cgroup",
+    MapType.CGROUP_STORAGE: "get_local_storage",
+    MapType.PERCPU_CGROUP_STORAGE: "get_local_storage",
+    MapType.DEVMAP: _REDIRECT,
+    MapType.DEVMAP_HASH: _REDIRECT,
+    MapType.CPUMAP: "redirect_map",
+    MapType.XSKMAP: _REDIRECT,
+    MapType.ARRAY_OF_MAPS: "map_lookup_elem",
+    MapType.HASH_OF_MAPS: "map_lookup_elem",
+    MapType.SOCKMAP: "sk_redirect_map sock_map_update map_delete_elem msg_redirect_map"
+    " sk_select_reuseport map_lookup_elem map_update_elem",
+    MapType.SOCKHASH: "sk_redirect_hash sock_hash_update map_delete_elem msg_redirect_hash"
+    " sk_select_reuseport map_lookup_elem map_update_elem",
+    MapType.REUSEPORT_SOCKARRAY: "sk_select_reuseport",
+    MapType.QUEUE: "map_peek_elem map_pop_elem map_push_elem",
+    MapType.STACK: "map_peek_elem map_pop_elem map_push_elem",
+    MapType.SK_STORAGE: "sk_storage_get sk_storage_delete kptr_xchg",
+    MapType.INODE_STORAGE: "inode_storage_get inode_storage_delete kptr_xchg",
+    MapType.TASK_STORAGE: "task_storage_get task_storage_delete kptr_xchg",
+    MapType.CGRP_STORAGE: "cgrp_storage_get cgrp_storage_delete kptr_xchg",
+    MapType.BLOOM_FILTER: "map_peek_elem map_push_elem",
+    MapType.STRUCT_OPS: "",
+    MapType.ARENA: "",
+}
+"""The helpers that maps of some types are for; the other types are for all that take any map."""
+
+_ANY_MAP = (
+    "map_lookup_elem map_update_elem map_delete_elem for_each_map_elem timer_init map_push_elem"
+    " map_pop_elem map_peek_elem map_lookup_percpu_elem kptr_xchg"
+)
+_QUEUES = (MapType.QUEUE, MapType.STACK, MapType.BLOOM_FILTER)
+_EXTRA: dict[str, tuple[MapType, ...]] = {
+    "map_pop_elem": (MapType.QUEUE, MapType.STACK),
+    "map_peek_elem": _QUEUES,
+    "map_push_elem": _QUEUES,
+    "map_lookup_percpu_elem": (
+        MapType.PERCPU_ARRAY,
+        MapType.PERCPU_HASH,
+        MapType.LRU_PERCPU_HASH,
+    ),
+}
+"""Helpers that are for some types of map, beyond what `_ONLY` says."""
+
+_WRITERS = {"map_update_elem", "map_delete_elem", "map_push_elem", "map_pop_elem"}
+_BOUNDED = {
+    "get_stack",
+    "get_task_stack",
+    "probe_read_str",
+    "probe_read_kernel_str",
+    "probe_read_user_str",
+}
+_CHANGES_PACKET = {
+    "skb_vlan_push", "skb_vlan_pop", "skb_store_bytes", "skb_change_proto", "skb_change_head",
+    "skb_change_tail", "skb_pull_data", "skb_adjust_room", "clone_redirect", "l3_csum_replace",
+    "l4_csum_replace", "xdp_adjust_head", "xdp_adjust_meta", "xdp_adjust_tail", "msg_pull_data",
+    "msg_push_data", "msg_pop_data", "lwt_push_encap", "lwt_seg6_store_bytes",
+    "lwt_seg6_adjust_srh", "lwt_seg6_action", "sk_skb_change_head", "store_hdr_opt",
+    "load_hdr_opt",
+}  # fmt: skip
+_MAX_ERRNO = 4095
+
+
+def argument_count(program: Source, insn: Instruction) -> int:
+    """How many registers a helper's call reads."""
+    row = helper_for(insn.imm, program.prog_type, int(program.attach_type))
+    row = row or helpers().get(insn.imm)
+    return len(row.arguments) if row is not None else 5
+
+
+def call(walk: Walk, insn: Instruction) -> None:
+    if insn.src == 1:
+        _function(walk, insn)
+    elif insn.src == 2:
+        raise undecided("kernel functions (kfuncs)")
+    else:
+        _helper(walk, insn)
+        walk.slot += 1
+
+
+# --- helpers ----------------------------------------------------------------------------------
+
+
+def _row(walk: Walk, insn: Instruction) -> Helper:
+    """The helper, if this program may call it."""
+    program = walk.program
+    name = name_of(insn.imm) or "unknown"
+    if name == "unknown":
+        raise Refused(
+            EINVAL,
+            "verify/no-helper",
+            f"invalid func {name}#{insn.imm}",
+            needs="a helper of this kernel",
+            state=f"there is none of number {insn.imm}",
+        )
+    row = helper_for(insn.imm, program.prog_type, int(program.attach_type))
+    if row is None:
+        kind = ProgType(program.prog_type).name.lower()
+        raise Refused(
+            EINVAL,
+            "verify/no-helper",
+            f"program of this type cannot use helper {name}#{insn.imm}",
+            needs="a type of program that may",
+            state=f"a program of type {kind}",
+        )
+    if row.gpl and not program.gpl:
+        raise Refused(
+            EINVAL,
+            "verify/gpl-only",
+            "cannot call GPL-restricted function from non-GPL compatible program",
+            needs="a licence compatible with the GPL",
+            state="the licence says otherwise",
+        )
+    if row.might_sleep and not program.prog_flags & ProgFlags.SLEEPABLE:
+        raise Refused(
+            EINVAL,
+            "verify/sleep",
+            "helper call might sleep in a non-sleepable prog",
+            needs="a sleepable program",
+        )
+    return row
+
+
+def _helper(walk: Walk, insn: Instruction) -> None:
+    row = _row(walk, insn)
+    state = arguments.Call(row)
+    for position, wanted in enumerate(row.arguments):
+        arguments.check(walk, state, position, wanted)
+    facts = state.map
+    if facts is not None and row.name in _WRITERS and facts.flags & MapFlags.RDONLY_PROG:
+        raise Refused(EINVAL, "verify/map-rights", "write into map forbidden")
+    if state.fills is not None:
+        number, size = state.fills
+        base = walk.registers[number]
+        for offset in range(size):
+            write_memory(walk, base, number, offset, 1, insn, -2)
+    if state.release:
+        _release(walk, state)
+    if row.name == "tail_call":
+        leaks(walk, "tail_call")
+    clear_caller_saved(walk)
+    walk.registers[0] = _result(walk, state)
+    if facts is not None:
+        _fits(walk, facts, row)
+    if row.name in _CHANGES_PACKET:
+        _forget_packet(walk)
+
+
+def _release(walk: Walk, call: arguments.Call) -> None:
+    """Gives back a reference: all copies of it are no values any more."""
+    reference = call.reference
+    state = walk.state
+    if not any(held.id == reference for held in state.references):
+        return
+    state.references = tuple(held for held in state.references if held.id != reference)
+    branches.every(
+        state, lambda register: scalar(ANY, walk.slot) if register.ref == reference else register
+    )
+    walk.registers = state.frame.registers
+
+
+def _forget_packet(walk: Walk) -> None:
+    def forget(register: Register) -> Register:
+        if register.kind in (PACKET, PACKET_META, PACKET_END):
+            return scalar(ANY, walk.slot)
+        return register
+
+    branches.every(walk.state, forget)
+    walk.registers = walk.state.frame.registers
+
+
+def _result(walk: Walk, call: arguments.Call) -> Register:
+    """What R0 is after the call."""
+    row = call.helper
+    result = row.result
+    slot = walk.slot
+    null = MAYBE_NULL if result.null else 0
+    if result.kind == "void":
+        return UNINITIALISED
+    if result.kind == "integer":
+        value = ANY
+        if row.name in _BOUNDED:
+            value = deduce(
+                ANY._replace(
+                    smin=-_MAX_ERRNO,
+                    smax=min(call.size, S64_MAX),
+                    smin32=-_MAX_ERRNO,
+                    smax32=min(call.size, (1 << 31) - 1),
+                )
+            )
+        elif row.name == "get_smp_processor_id" and walk.environment.cpus:
+            last = walk.environment.cpus - 1
+            value = deduce(ANY._replace(umax=last, umax32=last, smax=last, smin=0))
+        return scalar(value, slot)
+    if result.kind == "map_value":
+        facts = call.map
+        assert facts is not None
+        if row.name == "map_lookup_elem" and 0 <= call.key < facts.max_entries:
+            return pointer(MAP_VALUE, slot, object=facts)
+        return pointer(MAP_VALUE | null, slot, object=facts, id=walk.new_id())
+    if result.kind == "mem" and row.name == "ringbuf_reserve":
+        walk.new_id()  # the kernel numbers the null check before the reference
+        reference = walk.new_id()
+        walk.state.references = (*walk.state.references, Reference(reference, slot))
+        kind = MEMORY | RINGBUF | MAYBE_NULL
+        return pointer(kind, slot, id=reference, ref=reference, room=call.memory)
+    raise undecided(f"what bpf_{row.name} returns")
+
+
+def _fits(walk: Walk, facts: MapFacts, row: Helper) -> None:
+    """The helper is one for maps of this type."""
+    only = _ONLY.get(facts.type)
+    fits = True
+    if only is not None:
+        fits = row.name in only.split()
+    elif row.name not in _ANY_MAP.split():
+        fits = False
+    if row.name in _EXTRA and facts.type not in _EXTRA[row.name]:
+        fits = False
+    if not fits:
+        raise Refused(
+            EINVAL,
+            "verify/map-kind",
+            f"cannot pass map_type {int(facts.type)} into func bpf_{row.name}#{row.number}",
+            needs=f"a map that bpf_{row.name} works on",
+            state=f"a map of type {MapType(facts.type).name.lower()}",
+        )
+
+
+# --- functions --------------------------------------------------------------------------------
+
+
+def _function(walk: Walk, insn: Instruction) -> None:
+    """Opens a frame for a function of the program."""
+    state = walk.state
+    start = walk.slot + insn.imm + 1
+    if walk.is_global(start):
+        context.check_global(walk, start)
+        clear_caller_saved(walk)
+        walk.registers[0] = scalar(ANY, walk.slot)
+        walk.slot += 1
+        return
+    if len(state.frames) >= MAX_CALL_FRAMES:
+        raise Refused(
+            E2BIG,
+            "verify/call-depth",
+            f"the call stack of {len(state.frames) + 1} frames is too deep",
+            needs=f"at most {MAX_CALL_FRAMES} functions inside each other",
+        )
+    caller = state.frame
+    callee = Frame(len(state.frames), walk.shape.function_at(start), walk.slot)
+    callee.registers[1:6] = caller.registers[1:6]
+    clear_caller_saved(walk)
+    state.frames.append(callee)
+    walk.enter(state)
+    if walk.log.detail:
+        above, below = state_text(state, caller), state_text(state, callee)
+        walk.log.write(f"caller:\n{above}\ncallee:\n{below}\n")
+        walk.log.after(start, below)
+    walk.slot = start
+
+
+def leave(walk: Walk) -> bool:
+    """An exit; whether it ends the path."""
+    state = walk.state
+    if len(state.frames) == 1:
+        leaks(walk, "BPF_EXIT instruction in main prog")
+        _check_return(walk)
+        return True
+    callee, caller = state.frames[-1], state.frames[-2]
+    result = callee.registers[0]
+    if result.kind & BASE == STACK:
+        raise Refused(
+            EINVAL,
+            "verify/stack-escape",
+            "cannot return stack pointer to the caller",
+            needs="a value that outlives the function",
+            state="a pointer into its own stack",
+            origins=grants.origin(result),
+        )
+    caller.registers[0] = result
+    back = callee.callsite + 1
+    if walk.log.detail:
+        walk.log.write(f"returning from callee:\n{state_text(state, callee)}\n")
+    state.frames.pop()
+    if walk.log.detail:
+        walk.log.write(f"to caller at {back}:\n{state_text(state, caller)}\n")
+    walk.enter(state)
+    walk.slot = back
+    walk.returned()
+    return False
+
+
+def leaks(walk: Walk, where: str) -> None:
+    """Nothing that was acquired may be left."""
+    references = walk.state.references
+    if not references:
+        return
+    first = references[0]
+    lines = [f"Unreleased reference id={held.id} alloc_insn={held.slot}" for held in references]
+    raise Refused(
+        EINVAL,
+        "verify/unreleased",
+        lines[0],
+        needs="every reserved record to be submitted or discarded",
+        state=f"{len(references)} not given back",
+        origins=tuple((held.slot, "reserved here") for held in references),
+        lead="\n".join([*lines[1:], f"{where} would lead to reference leak"]),
+        help=("call ringbuf_submit or ringbuf_discard on every path",) if first else (),
+    )
+
+
+def _check_return(walk: Walk) -> None:
+    register = source(walk, 0)
+    allowed = context.table(walk).returns
+    if walk.in_global:
+        allowed = None
+        if register.kind != SCALAR:
+            raise undecided("a global function that returns a pointer")
+    if allowed is None:
+        return
+    if register.kind != SCALAR:
+        kind = kind_name(register.kind)
+        raise Refused(
+            EINVAL,
+            "verify/return-value",
+            f"At program exit the register R0 is not a known value ({kind})",
+            needs=f"a number from {allowed[0]} to {allowed[1]}",
+            state=f"R0 is a {kind}",
+            origins=grants.origin(register),
+        )
+    walk.mark_precise(0)
+    value = register.range
+    low, high = allowed
+    if low <= value.smin and value.smax <= high:
+        return
+    held = ""
+    if value.smin > S64_MIN:
+        held += f" smin={value.smin}"
+    if value.smax < S64_MAX:
+        held += f" smax={value.smax}"
+    held = held or " unknown scalar value"
+    raise Refused(
+        EINVAL,
+        "verify/return-value",
+        f"At program exit the register R0 has{held} should have been in [{low}, {high}]",
+        needs=f"a number from {low} to {high}",
+        state=f"R0 has{held}",
+        origins=grants.origin(register),
+    )

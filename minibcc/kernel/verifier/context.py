@@ -1,0 +1,161 @@
+"""What depends on a program's type: its context, packet data, and fields of maps.
+
+Which bytes of its context a program may load or store, and what kind of value is there, stands in
+`abi.contexts`; here that becomes registers and refusals. Mirrors ``check_ctx_access``,
+``may_access_direct_pkt_data`` and ``check_ld_abs`` of kernel/bpf/verifier.c.
+"""
+
+from __future__ import annotations
+
+from errno import EACCES, EINVAL
+from typing import TYPE_CHECKING
+
+from minibcc.abi.bpf import MapType, ProgType
+from minibcc.abi.contexts import context_of
+from minibcc.kernel.verifier import grants
+from minibcc.kernel.verifier.state import (
+    CTX,
+    MAYBE_NULL,
+    PACKET,
+    PACKET_END,
+    PACKET_META,
+    SOCK_COMMON,
+    SOCKET,
+    Refused,
+    Register,
+    pointer,
+    scalar,
+    undecided,
+)
+from minibcc.kernel.verifier.values import ANY
+
+if TYPE_CHECKING:
+    from minibcc.abi.contexts import Context
+    from minibcc.isa.instruction import Instruction
+    from minibcc.kernel.verifier.explore import Walk
+    from minibcc.kernel.verifier.state import Frame
+
+_YIELDS = {
+    "pkt": PACKET,
+    "pkt_meta": PACKET_META,
+    "pkt_end": PACKET_END,
+    "sock": SOCKET,
+    "sock_or_null": SOCKET | MAYBE_NULL,
+    "sock_common_or_null": SOCK_COMMON | MAYBE_NULL,
+}
+_STRUCTURES = {
+    MapType.ARRAY: "bpf_array",
+    MapType.PERCPU_ARRAY: "bpf_array",
+    MapType.PROG_ARRAY: "bpf_array",
+    MapType.PERF_EVENT_ARRAY: "bpf_array",
+    MapType.CGROUP_ARRAY: "bpf_array",
+    MapType.ARRAY_OF_MAPS: "bpf_array",
+    MapType.HASH: "bpf_htab",
+    MapType.PERCPU_HASH: "bpf_htab",
+    MapType.LRU_HASH: "bpf_htab",
+    MapType.LRU_PERCPU_HASH: "bpf_htab",
+    MapType.HASH_OF_MAPS: "bpf_htab",
+    MapType.LPM_TRIE: "lpm_trie",
+    MapType.RINGBUF: "bpf_ringbuf_map",
+    MapType.STACK_TRACE: "bpf_stack_map",
+    MapType.QUEUE: "bpf_queue_stack",
+    MapType.STACK: "bpf_queue_stack",
+}
+
+
+def map_structure(facts: object) -> str:
+    return _STRUCTURES.get(facts.type, "bpf_map")  # type: ignore[attr-defined]  # a MapFacts
+
+
+def table(walk: Walk) -> Context:
+    """The program's row of `abi.contexts`."""
+    return context_of(walk.program.prog_type, int(walk.program.attach_type))
+
+
+def packet_helpers(walk: Walk) -> bool:
+    """Whether helpers may read the packet through pointers."""
+    return bool(table(walk).packet)
+
+
+def packet_write(walk: Walk) -> None:
+    """A store into the packet."""
+    if table(walk).packet != "rw":
+        raise Refused(
+            EACCES,
+            "verify/read-only",
+            "cannot write into packet",
+            needs="a type of program that may change packets",
+        )
+
+
+def _bad_context(offset: int, size: int) -> Refused:
+    return Refused(
+        EACCES,
+        "verify/context-access",
+        f"invalid bpf_context access off={offset} size={size}",
+        needs="a field of this program type's context, whole",
+        state=f"{grants.sizes(size)} at offset {offset}",
+    )
+
+
+def load(walk: Walk, offset: int, size: int) -> Register:
+    """The value of a field of the context."""
+    field = table(walk).access(offset, size)
+    if field is None:
+        raise _bad_context(offset, size)
+    if field.yields == "scalar":
+        return scalar(ANY, walk.slot)
+    kind = _YIELDS.get(field.yields)
+    if kind is None:
+        raise undecided(f"{field.yields} out of the context")
+    return pointer(kind, walk.slot, id=walk.new_id() if kind & MAYBE_NULL else 0)
+
+
+def store(walk: Walk, offset: int, size: int) -> None:
+    """A store into a field of the context."""
+    if table(walk).access(offset, size, write=True) is None:
+        raise _bad_context(offset, size)
+
+
+def map_field(walk: Walk, base: Register, register: int, offset: int, size: int) -> Register:
+    raise undecided("fields of struct bpf_map")
+
+
+def packet_load(walk: Walk, insn: Instruction) -> None:
+    """LD_ABS and LD_IND: R6 is the context; what is outside the packet ends the program with 0."""
+    from minibcc.kernel.verifier import calls
+    from minibcc.kernel.verifier.effects import clear_caller_saved, source
+
+    if not table(walk).legacy:
+        raise Refused(
+            EINVAL,
+            "verify/bad-insn",
+            "BPF_LD_[ABS|IND] instructions not allowed for this program type",
+        )
+    context = source(walk, 6)
+    calls.leaks(walk, "BPF_LD_[ABS|IND]")
+    if context.kind != CTX:
+        raise Refused(
+            EINVAL,
+            "verify/argument-type",
+            "at the time of BPF_LD_ABS|IND R6 != pointer to skb",
+            needs="the context in R6",
+        )
+    if insn.code & 0xE0 == 0x40:
+        source(walk, insn.src)
+    grants.unmodified(context, 6)
+    clear_caller_saved(walk)
+    walk.registers[0] = scalar(ANY, walk.slot)
+
+
+def check_global(walk: Walk, start: int) -> None:
+    """The arguments of a call of a function that is verified on its own."""
+    raise undecided("global functions")
+
+
+def entry(walk: Walk, frame: Frame) -> None:
+    """The registers at a program's start."""
+    if not table(walk).fields:
+        name = ProgType(walk.program.prog_type).name.lower()
+        raise undecided(f"programs of type {name}")
+    frame.registers[1] = pointer(CTX)

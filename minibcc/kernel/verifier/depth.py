@@ -1,0 +1,72 @@
+"""How much stack a program needs, over all chains of its calls.
+
+Mirrors ``check_max_stack_depth`` of kernel/bpf/verifier.c: with a private stack (tracing programs
+on x86-64) each function of 64 bytes or more has a stack of its own; otherwise the frames of a chain
+share 512 bytes.
+"""
+
+from __future__ import annotations
+
+from errno import EACCES
+from typing import TYPE_CHECKING
+
+from minibcc.abi.bpf import STACK_SIZE, ProgType
+from minibcc.isa.opcodes import CALL, JMP
+from minibcc.kernel.verifier.state import Refused
+
+if TYPE_CHECKING:
+    from minibcc.kernel.verifier.explore import Walk
+
+_PRIVATE = {
+    ProgType.KPROBE,
+    ProgType.TRACEPOINT,
+    ProgType.PERF_EVENT,
+    ProgType.RAW_TRACEPOINT,
+}
+_PRIVATE_MINIMUM = 64
+_TAIL_LIMIT = 256
+
+
+def check(walk: Walk) -> int:
+    """The bytes that the deepest chain of calls takes of one stack; raises `Refused`."""
+    shape = walk.shape
+    calls: list[set[int]] = []
+    for number, start in enumerate(shape.starts[:-1]):
+        called = set()
+        for slot in range(start, shape.starts[number + 1]):
+            insn = shape.insns[slot]
+            if insn.code == JMP | CALL and insn.src == 1 and walk.seen[slot]:
+                called.add(shape.function_at(slot + insn.imm + 1))
+        calls.append(called)
+    return _deepest(walk, calls, 0, 0, ())
+
+
+def _deepest(
+    walk: Walk, calls: list[set[int]], number: int, above: int, chain: tuple[int, ...]
+) -> int:
+    if number and number in walk.shape.tail and above >= _TAIL_LIMIT:
+        raise Refused(
+            EACCES,
+            "verify/stack-size",
+            f"tail_calls are not allowed when call stack of previous frames is {above} bytes. "
+            "Too large",
+            slot=walk.shape.starts[number],
+        )
+    size = max(1, walk.depths[number]) + 15 & ~15 if walk.depths[number] else 0
+    private = walk.program.prog_type in _PRIVATE and size >= _PRIVATE_MINIMUM
+    total = above if private else above + size
+    if total > STACK_SIZE or size > STACK_SIZE:
+        raise Refused(
+            EACCES,
+            "verify/stack-size",
+            f"combined stack size of {len(chain) + 1} calls is {total}. Too large",
+            slot=walk.shape.starts[number],
+            needs=f"at most {STACK_SIZE} bytes of stack for functions that call each other",
+            state=f"{total} bytes",
+        )
+    deepest = total
+    for called in sorted(calls[number]):
+        if called in chain or called == number:
+            continue  # recursion is refused by the walk
+        deepest = max(deepest, _deepest(walk, calls, called, total, (*chain, number)))
+    return deepest

@@ -1,0 +1,328 @@
+"""The walk over every path of a program.
+
+One path is followed at a time. Where a jump may go both ways the other way is put aside, and taken
+up when this path has ended. At marked slots the state is compared with those of earlier visits:
+up when this path has ended. At marked slots the state is compared with those of earlier visits:
+what an earlier, finished visit covers needs no second look. The walk ends when nothing is left, at
+``pop_stack`` of kernel/bpf/verifier.c.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from errno import E2BIG, EINVAL
+from typing import TYPE_CHECKING
+
+from minibcc.abi.bpf import MAX_INSNS, ProgFlags
+from minibcc.isa import text
+from minibcc.isa.opcodes import CALL, EXIT, JA, JMP, JMP32
+from minibcc.kernel.verifier import branches, calls, precision, prune
+from minibcc.kernel.verifier.effects import EFFECTS
+from minibcc.kernel.verifier.form import malformed, target
+from minibcc.kernel.verifier.liveness import live_registers
+from minibcc.kernel.verifier.log import state_text
+from minibcc.kernel.verifier.requires import reads, registers_in, reserved, writes
+from minibcc.kernel.verifier.state import (
+    BASE,
+    BTF,
+    CTX,
+    SOCK_COMMON,
+    SOCKET,
+    TCP_SOCK,
+    Frame,
+    Link,
+    Refused,
+    Register,
+    State,
+)
+
+if TYPE_CHECKING:
+    from minibcc.isa.instruction import Instruction
+    from minibcc.kernel.verifier.contract import Environment, Line, Source
+    from minibcc.kernel.verifier.form import Shape
+    from minibcc.kernel.verifier.log import Log
+
+_MAX_ASIDE = 8192
+_CONVERTED = {CTX, SOCKET, SOCK_COMMON, TCP_SOCK, BTF}
+_CALL = JMP | CALL
+_EXIT = JMP | EXIT
+
+
+class Walk:
+    """The state of the search; the other modules read and change it.
+
+    `slot` is where the walk is, `previous` where it came from, `state` what holds there,
+    `registers` the current frame's. `link` is what the current instruction tells precision.
+    """
+
+    def __init__(self, program: Source, environment: Environment, shape: Shape, log: Log) -> None:
+        self.program = program
+        self.environment = environment
+        self.shape = shape
+        self.log = log
+        self.live = live_registers(shape, lambda insn: calls.argument_count(program, insn))
+        self.strict = bool(program.prog_flags & ProgFlags.STRICT_ALIGNMENT)
+        self.often = bool(program.prog_flags & ProgFlags.TEST_STATE_FREQ)
+        self.state = State([])
+        self.registers: list[Register] = []
+        self.slot = 0
+        self.previous = -1
+        self.link: Link | None = None
+        self.aside: list[tuple[State, int, int]] = []
+        self.explored: dict[int, list[prune.Checkpoint]] = {}
+        self.seen = bytearray(len(shape.insns))
+        self.accesses: dict[int, int] = {}
+        self.depths = [0] * (len(shape.starts) - 1)
+        self.processed = 0
+        self.jumps = 0
+        self.checkpoints = 0
+        self.last_checkpoint = (0, 0)
+        self.looped = False
+        self.in_global = False
+        self.globals = {start: func.linkage == 1 for start, func in program.functions if start}
+        self._ids = 0
+        self._checked: set[int] = set()
+        self._show = False
+        self._touched: set[tuple[int, int]] = set()
+
+    # --- what the other modules ask for -----------------------------------------------------
+
+    def new_id(self) -> int:
+        self._ids += 1
+        return self._ids
+
+    def mark_precise(self, register: int) -> None:
+        """The exact value of a register of the current frame mattered."""
+        precision.mark(self, register)
+
+    def mark_slot_precise(self, frame: Frame, index: int) -> None:
+        """The exact value in a stack slot mattered."""
+        precision.mark_slot(self, frame, index)
+
+    def is_global(self, start: int) -> bool:
+        """Whether the function at a slot is verified on its own, not for each of its callers."""
+        return self.globals.get(start, False)
+
+    def returned(self) -> None:
+        """The walk came back from a function: the log shows where it is."""
+        self._show = True
+
+    def note_link(self) -> None:
+        """Keeps `link` with the instruction before the state is copied."""
+        if self.link is not None:
+            self.state.links[len(self.state.history) - 1] = self.link
+
+    def fork(self, slot: int) -> State:
+        """Puts a copy of the state aside, to go on at `slot`."""
+        state = self.state
+        other = state.copy()
+        self.aside.append((other, slot, self.slot))
+        other.branches = 0
+        if state.parent is not None:
+            state.parent.branches += 1
+        if len(self.aside) > _MAX_ASIDE:
+            raise Refused(
+                E2BIG,
+                "verify/too-complex",
+                f"The sequence of {_MAX_ASIDE + 1} jumps is too complex.",
+                needs="fewer branches one after the other",
+            )
+        return other
+
+    def branch_taken(self, other: State) -> None:
+        """Notes on both paths which way they went."""
+        path = self.state.path
+        self.state.path = (path, self.slot, False)
+        other.path = (path, self.slot, True)
+
+    def grow(self, number: int, low: int) -> Frame:
+        """The frame that an access at `low` bytes from its top goes to."""
+        frame = self.state.frames[number]
+        if -low > frame.depth:
+            frame.depth = -low
+            if -low > self.depths[frame.function]:
+                self.depths[frame.function] = -low
+        return frame
+
+    def read_stack(self, frame: Frame, index: int) -> None:
+        """A stack slot was read."""
+        self._touched.add((frame.number, index))
+        prune.slot_read(self, frame, index)
+
+    def wrote_stack(self, frame: Frame, index: int, whole: bool) -> None:
+        """A stack slot was written, all of it if `whole`."""
+        self._touched.add((frame.number, index))
+        if whole:
+            prune.slot_written(self, frame, index)
+
+    def touch(self, frame: Frame, index: int) -> None:
+        self._touched.add((frame.number, index))
+
+    def save_access(self, kind: int) -> None:
+        """One load or store cannot be of the context on one path and of a map on another: the
+        kernel rewrites the instruction for what it found."""
+        before = self.accesses.setdefault(self.slot, kind)
+        if before != kind and (before & BASE in _CONVERTED or kind & BASE in _CONVERTED):
+            raise Refused(
+                EINVAL,
+                "verify/mixed-pointers",
+                "same insn cannot be used with different pointers",
+                needs="one kind of memory on all paths",
+                state="another kind than on an earlier path",
+            )
+
+    def may_goto(self, insn: Instruction) -> None:
+        """Jumps, or (a bounded number of times) goes on: what a loop changes is forgotten."""
+        other = self.fork(self.slot + 1)
+        other.goto_depth += 1
+        earlier = prune.earlier_visit(self.state.parent, self.slot)
+        if earlier is not None:
+            prune.widen(earlier, other)
+        self.slot += insn.off + 1
+
+    # --- the walk ----------------------------------------------------------------------------
+
+    def start(self, frame: Frame, slot: int) -> None:
+        """Begins at a function's first slot."""
+        self.state = State([frame])
+        self.state.parent = None
+        self.registers = frame.registers
+        self.slot = slot
+        self.previous = -1
+        self._show = False
+        self._touched.clear()
+        if self.log.detail:
+            self.log.insn_end = -1
+            self.log.after(slot, state_text(self.state, frame))
+
+    def run(self) -> None:
+        """Walks all paths from where `start` began; raises `Refused`."""
+        insns = self.shape.insns
+        points = self.shape.prune
+        detail = self.log.detail
+        seen, checked = self.seen, self._checked
+        while True:
+            slot = self.slot
+            insn = insns[slot]
+            self.processed += 1
+            if self.processed > MAX_INSNS:
+                self._too_large()
+            state = self.state
+            if points[slot] and prune.visited(self):
+                if detail:
+                    where = f"from {self.previous} to {slot}" if self._show else f"{slot}"
+                    self.log.write(f"\n{where}: safe\n" if self._show else f"{where}: safe\n")
+                if not self._next_path():
+                    return
+                continue
+            if detail:
+                self._log_insn(insn)
+            state.history.append(slot)
+            if slot not in checked:
+                message = reserved(insn)
+                if message:
+                    raise malformed(slot, message)
+                checked.add(slot)
+            seen[slot] = 1
+            self.previous = slot
+            self.link = None
+            if self._step(insn):
+                if not self._next_path():
+                    return
+                continue
+            if self.link is not None:
+                self.note_link()
+            if detail:
+                self._log_effect(slot, insn)
+
+    def _step(self, insn: Instruction) -> bool:
+        """Executes one instruction; whether its path ends there."""
+        kind = insn.code & 7
+        effect = EFFECTS.get(kind)
+        if effect is not None:
+            effect(self, insn)
+            self.slot += 2 if insn.code == 0x18 else 1
+            return False
+        self.jumps += 1
+        if insn.code == _CALL:
+            calls.call(self, insn)
+        elif insn.code == _EXIT:
+            return calls.leave(self)
+        elif insn.code in (JMP | JA, JMP32 | JA):
+            self.slot = target(self.slot, insn)
+        else:
+            branches.branch(self, insn)
+        return False
+
+    def enter(self, state: State) -> None:
+        """Goes on with another state, or with another frame of this one."""
+        self.state = state
+        self.registers = state.frames[-1].registers
+
+    def _next_path(self) -> bool:
+        """Takes up what was put aside last; False at the end."""
+        prune.finished(self.state.parent)
+        if not self.aside:
+            return False
+        state, self.slot, self.previous = self.aside.pop()
+        if self.log.detail and not self.log.keep:
+            self.log.reset(0)
+        self.enter(state)
+        self._show = True
+        return True
+
+    def _too_large(self) -> None:
+        raise Refused(
+            E2BIG,
+            "verify/too-complex",
+            f"BPF program is too large. Processed {self.processed} insn",
+            needs=f"at most {MAX_INSNS} instructions on all paths together",
+            state="loops and branches multiply to more",
+            help=("give the loop a smaller constant bound",),
+        )
+
+    def refuse_loop(self) -> None:
+        raise Refused(
+            EINVAL,
+            "verify/infinite-loop",
+            f"infinite loop detected at insn {self.slot}",
+            needs="a loop that changes something each time round",
+            state="the same state as the time before",
+        )
+
+    # --- the log -----------------------------------------------------------------------------
+
+    def _log_insn(self, insn: Instruction) -> None:
+        log, state = self.log, self.state
+        if self._show and log.keep:
+            whole = state_text(state, state.frame)
+            log.write(f"\nfrom {self.previous} to {self.slot}:{whole}\n")
+            log.after(self.slot, whole)
+        self._show = False
+        log.source_line(self._line(self.slot))
+        log.insn(self.slot, self._insn_text(insn))
+
+    def _insn_text(self, insn: Instruction) -> str:
+        insns = self.shape.insns
+        high = insns[self.slot + 1] if insn.code == 0x18 else None
+        return text.instruction(insn, high, imm=text.kernel_imm)
+
+    def _line(self, slot: int) -> Line | None:
+        """The last C line that begins at or before a slot."""
+        lines = self.program.lines
+        index = bisect_right(lines, slot, key=lambda line: line.slot)
+        return lines[index - 1] if index else None
+
+    def _log_effect(self, slot: int, insn: Instruction) -> None:
+        """The registers and stack slots that the instruction used or changed."""
+        state = self.state
+        if insn.code in (_CALL, _EXIT) and (insn.src == 1 or insn.code == _EXIT):
+            return
+        count = reads(insn, lambda call: calls.argument_count(self.program, call))
+        mask = writes(insn) if insn.code != _CALL else 1
+        shown = registers_in((count if insn.code != _CALL else 0) | mask)
+        number = state.frame.number
+        slots = [index for frame, index in self._touched if frame == number]
+        self._touched.clear()
+        if any(state.frame.registers[index].kind for index in shown) or slots:
+            self.log.after(self.slot, state_text(state, state.frame, shown, slots))

@@ -1,0 +1,261 @@
+"""Before any path is walked: is this a program at all, and what is its shape?
+
+`prepare` splits a program into functions, checks that jumps stay inside their function, resolves
+64-bit loads, refuses unknown opcodes, and walks the control flow graph: every slot must be
+reachable. What it finds (functions, maps, points at which states are compared) is a `Shape`, which
+the rest works on. Mirrors ``add_subprog_and_kfunc``, ``check_subprogs``,
+``resolve_pseudo_ldimm64`` and ``check_cfg`` of kernel/bpf/verifier.c, in their order.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from errno import E2BIG, EBADF, EINVAL, EPROTO
+from typing import TYPE_CHECKING
+
+from minibcc.abi.bpf import MapType, Pseudo
+from minibcc.isa import opcodes
+from minibcc.isa.instruction import LD_IMM64
+from minibcc.kernel.verifier.state import Refused, undecided
+from minibcc.records import Record
+
+if TYPE_CHECKING:
+    from minibcc.isa.instruction import Instruction
+    from minibcc.kernel.verifier.contract import MapFacts, Source
+
+MAX_OFFSET = 1 << 29  # BPF_MAX_VAR_OFF
+_ENOTSUPP = 524
+_CALL = opcodes.JMP | opcodes.CALL
+_EXIT = opcodes.JMP | opcodes.EXIT
+_JA = opcodes.JMP | opcodes.JA
+_JA32 = opcodes.JMP32 | opcodes.JA
+_MAY_GOTO = opcodes.JMP | opcodes.JCOND
+_TAIL_CALL = 12
+
+
+class Shape(Record, frozen=False):
+    """A program's anatomy.
+
+    `starts` are the functions' first slots and, at the end, the number of slots. `maps` and
+    `functions` say what a 64-bit load at a slot stands for. `prune` marks the slots at which
+    states are compared, `force` those where one is always kept. `order` lists each function's
+    slots so that most come after what they lead to. `tail` and `packet` are the functions that
+    make tail calls, and that load from the packet by LD_ABS.
+    """
+
+    insns: tuple[Instruction, ...]
+    starts: list[int]
+    maps: dict[int, MapFacts]
+    functions: dict[int, int]
+    prune: bytearray
+    force: set[int]
+    order: list[int]
+    tail: set[int]
+    packet: set[int]
+
+    def function_at(self, slot: int) -> int:
+        """The index of the function that holds a slot."""
+        return bisect_right(self.starts, slot) - 1
+
+
+def malformed(slot: int, message: str, code: str = "verify/bad-insn", **more: str) -> Refused:
+    return Refused(EINVAL, code, message, slot=slot, **more)  # type: ignore[arg-type]  # texts only
+
+
+def is_wide(insn: Instruction) -> bool:
+    return insn.code == LD_IMM64
+
+
+def target(slot: int, insn: Instruction) -> int:
+    """Where a jump goes (of an ``exit`` or ``call`` it is not asked)."""
+    return slot + 1 + (insn.imm if insn.code == _JA32 else insn.off)
+
+
+def is_jump(insn: Instruction) -> bool:
+    """Whether it may go elsewhere than to the next slot, other than by a call or an exit."""
+    return insn.code & 7 in (opcodes.JMP, opcodes.JMP32) and insn.code & 0xF0 not in (
+        opcodes.CALL,
+        opcodes.EXIT,
+    )
+
+
+def prepare(program: Source) -> Shape:
+    """The shape of a program; raises `Refused` for what is none."""
+    insns = program.instructions
+    if not insns:
+        raise Refused(E2BIG, "verify/bad-insn", "")
+    shape = Shape(insns, [], {}, {}, bytearray(len(insns) + 1), set(), [], set(), set())
+    shape.starts = _functions(insns)
+    _check_jumps(shape)
+    _resolve(shape, program)
+    _flow(shape)
+    return shape
+
+
+def _functions(insns: tuple[Instruction, ...]) -> list[int]:
+    """First slots of all functions: the program's, and every target of a call."""
+    starts = {0}
+    for slot, insn in enumerate(insns):
+        if (insn.code == _CALL and insn.src == 1) or (
+            insn.code == LD_IMM64 and insn.src == Pseudo.FUNC
+        ):
+            start = slot + insn.imm + 1
+            if not 0 <= start < len(insns):
+                raise malformed(slot, "call to invalid destination", "verify/bad-jump")
+            starts.add(start)
+        elif insn.code == _CALL and insn.src == 2:
+            raise undecided("kernel functions (kfuncs)")
+    return [*sorted(starts), len(insns)]
+
+
+def _check_jumps(shape: Shape) -> None:
+    """Jumps stay in their function, and no function runs into the next."""
+    insns = shape.insns
+    for number, start in enumerate(shape.starts[:-1]):
+        end = shape.starts[number + 1]
+        for slot in range(start, end):
+            insn = insns[slot]
+            if insn.code == _CALL and insn.src == 0 and insn.imm == _TAIL_CALL:
+                shape.tail.add(number)
+            if insn.code & 7 == opcodes.LD and insn.code & 0xE0 in (opcodes.ABS, opcodes.IND):
+                shape.packet.add(number)
+            if is_jump(insn) and not start <= target(slot, insn) < end:
+                raise malformed(
+                    slot,
+                    f"jump out of range from insn {slot} to {target(slot, insn)}",
+                    "verify/bad-jump",
+                )
+        if insns[end - 1].code not in (_EXIT, _JA, _JA32):
+            raise malformed(end - 1, "last insn is not an exit or jmp", "verify/falls-off")
+
+
+def _resolve(shape: Shape, program: Source) -> None:
+    """Every opcode is one, and 64-bit loads refer to maps and functions that there are."""
+    insns = shape.insns
+    slot = 0
+    while slot < len(insns):
+        insn = insns[slot]
+        code = insn.code
+        if code & 7 == opcodes.LDX and (
+            code & 0xE0 not in (opcodes.MEM, opcodes.MEMSX) or insn.imm
+        ):
+            raise malformed(slot, "BPF_LDX uses reserved fields")
+        if is_wide(insn):
+            high = insns[slot + 1] if slot + 1 < len(insns) else None
+            if high is None or high.code or high.dst or high.src or high.off:
+                raise malformed(slot, "invalid bpf_ld_imm64 insn")
+            _resolve_wide(shape, program, slot, insn, high.imm)
+            slot += 2
+            continue
+        if not opcodes.BY_CODE[code] or not any(row.valid for row in opcodes.BY_CODE[code]):
+            raise malformed(slot, f"unknown opcode {code:02x}")
+        slot += 1
+
+
+def _resolve_wide(shape: Shape, program: Source, slot: int, insn: Instruction, high: int) -> None:
+    match insn.src:
+        case Pseudo.VALUE:
+            return
+        case Pseudo.BTF_ID:
+            raise undecided("addresses of kernel variables")
+        case Pseudo.FUNC:
+            shape.functions[slot] = shape.starts.index(slot + insn.imm + 1)
+            return
+        case Pseudo.MAP_FD | Pseudo.MAP_IDX if high:
+            raise malformed(slot, "unrecognized bpf_ld_imm64 insn")
+        case Pseudo.MAP_IDX | Pseudo.MAP_IDX_VALUE:
+            raise Refused(EPROTO, "verify/bad-map", "fd_idx without fd_array is invalid", slot=slot)
+        case Pseudo.MAP_FD | Pseudo.MAP_VALUE:
+            pass
+        case _:
+            raise malformed(slot, "unrecognized bpf_ld_imm64 insn")
+    facts = program.maps.get(insn.imm)
+    if facts is None:
+        message = f"fd {insn.imm} is not pointing to valid bpf_map"
+        raise Refused(EBADF, "verify/bad-map", message, slot=slot)
+    if insn.src == Pseudo.MAP_VALUE:
+        _check_value(slot, facts, high & 0xFFFF_FFFF)
+    shape.maps[slot] = facts
+
+
+def _check_value(slot: int, facts: MapFacts, offset: int) -> None:
+    """The address of a map's first value, `offset` bytes in."""
+    if offset >= MAX_OFFSET:
+        raise malformed(slot, f"direct value offset of {offset} is not allowed", "verify/bad-map")
+    if facts.type != MapType.ARRAY:
+        raise malformed(slot, "no direct value access support for this map type", "verify/bad-map")
+    errno = _ENOTSUPP if facts.max_entries != 1 else EINVAL if offset >= facts.value_size else 0
+    if errno:
+        size = facts.value_size
+        message = f"invalid access to map value pointer, value_size={size} off={offset}"
+        raise Refused(errno, "verify/map-value-bounds", message, slot=slot)
+
+
+def successors(shape: Shape, slot: int) -> tuple[int, ...]:
+    """The slots that may follow inside the function, the next one first."""
+    insn = shape.insns[slot]
+    if is_wide(insn):
+        return (slot + 2,)
+    if insn.code == _EXIT:
+        return ()
+    if insn.code in (_JA, _JA32):
+        return (target(slot, insn),)
+    if is_jump(insn):
+        return slot + 1, target(slot, insn)
+    return (slot + 1,)
+
+
+def _flow(shape: Shape) -> None:
+    """A depth-first walk from slot 0, through calls: marks where to compare states, and refuses
+    what no path reaches."""
+    insns = shape.insns
+    seen = bytearray(len(insns) + 1)
+    stack = [(0, iter(_edges(shape, 0)))]
+    seen[0] = 1
+    while stack:
+        slot, edges = stack[-1]
+        for following in edges:
+            if following >= len(insns):
+                message = f"jump out of range from insn {slot} to {following}"
+                raise malformed(slot, message, "verify/bad-jump")
+            if not seen[following]:
+                seen[following] = 1
+                stack.append((following, iter(_edges(shape, following))))
+                break
+        else:
+            shape.order.append(slot)
+            stack.pop()
+    slot = 0
+    while slot < len(insns):
+        if not seen[slot]:
+            raise malformed(slot, f"unreachable insn {slot}", "verify/unreachable")
+        if is_wide(insns[slot]):
+            if seen[slot + 1]:
+                message = f"jump into the middle of ldimm64 insn {slot}"
+                raise malformed(slot, message, "verify/bad-jump")
+            slot += 1
+        slot += 1
+
+
+def _edges(shape: Shape, slot: int) -> list[int]:
+    """Where control may go from a slot, into called functions too; marks comparison points."""
+    insn = shape.insns[slot]
+    following = list(successors(shape, slot))
+    prune = shape.prune
+    if is_wide(insn):
+        if insn.src == Pseudo.FUNC:
+            prune[slot] = prune[slot + 2] = 1
+            following.append(slot + insn.imm + 1)
+            prune[slot + insn.imm + 1] = 1
+    elif insn.code == _CALL:
+        prune[slot + 1] = 1
+        if insn.src == 1:
+            prune[slot] = prune[slot + insn.imm + 1] = 1
+            following.append(slot + insn.imm + 1)
+    elif insn.code in (_JA, _JA32):
+        prune[following[0]] = 1
+    elif is_jump(insn):
+        prune[slot] = prune[following[1]] = 1
+        if insn.code == _MAY_GOTO:
+            shape.force.add(slot)
+    return following

@@ -1,0 +1,283 @@
+"""Does the state grant it? Loads and stores: bounds, alignment, and what may be touched at all.
+
+Each function takes what an instruction (or a helper's argument) requires of memory, and returns if
+the state grants it on every value the registers may hold; otherwise it raises `Refused` with the
+kernel's words. Nothing here changes a state. Mirrors ``check_mem_access`` and what it calls in
+kernel/bpf/verifier.c.
+"""
+
+from __future__ import annotations
+
+from errno import EACCES, EINVAL
+from typing import TYPE_CHECKING
+
+from minibcc.abi.bpf import STACK_SIZE, MapFlags
+from minibcc.kernel.verifier import tnum
+from minibcc.kernel.verifier.form import MAX_OFFSET
+from minibcc.kernel.verifier.log import register_text, tnum_text
+from minibcc.kernel.verifier.state import (
+    BASE,
+    CTX,
+    MAP_VALUE,
+    MAYBE_NULL,
+    PACKET,
+    PACKET_META,
+    SCALAR,
+    SOCK_COMMON,
+    SOCKET,
+    STACK,
+    TCP_SOCK,
+    Refused,
+    Register,
+    kind_name,
+)
+from minibcc.kernel.verifier.tnum import U64
+from minibcc.kernel.verifier.values import S64_MIN, signed64
+
+if TYPE_CHECKING:
+    from minibcc.kernel.verifier.contract import MapFacts
+
+_ALIGNED_NAMES = {
+    MAP_VALUE: "value ",
+    CTX: "context ",
+    STACK: "stack ",
+    SOCKET: "sock ",
+    SOCK_COMMON: "sock_common ",
+    TCP_SOCK: "tcp_sock ",
+}
+_BOUNDS_CODES = {
+    MAP_VALUE: "verify/map-value-bounds",
+    PACKET: "verify/packet-bounds",
+    PACKET_META: "verify/packet-bounds",
+}
+
+
+def origin(register: Register, word: str = "comes from here") -> tuple[tuple[int, str], ...]:
+    return ((register.origin, word),) if register.origin >= 0 else ()
+
+
+def sizes(size: int) -> str:
+    return "1 byte" if size == 1 else f"{size} bytes"
+
+
+def alignment(register: Register, offset: int, size: int, strict: bool) -> None:
+    """An access of `size` bytes at `offset` from what the register points to."""
+    base = register.kind & BASE
+    if size == 1 or not (strict or base == STACK):
+        return
+    # A packet starts two bytes before a multiple of four (NET_IP_ALIGN) for a strict check.
+    shift = 2 if base in (PACKET, PACKET_META) else 0
+    whole = tnum.add(register.range.bits, ((shift + register.off + offset) & U64, 0))
+    if tnum.aligned(whole, size):
+        return
+    where = tnum_text(register.range.bits)
+    if shift:
+        message = (
+            f"misaligned packet access off {shift}+{where}+{register.off}+{offset} size {size}"
+        )
+    else:
+        name = _ALIGNED_NAMES.get(base, "")
+        message = f"misaligned {name}access off {where}+{register.off}+{offset} size {size}"
+    raise Refused(
+        EACCES,
+        "verify/misaligned",
+        message,
+        needs=f"an address that is a multiple of {size}",
+        state=f"offset {register.off + offset}",
+        origins=origin(register),
+    )
+
+
+def unmodified(register: Register, number: int, *, fixed: bool = False) -> None:
+    """The pointer still points where it was made to (``__check_ptr_off_reg``); with `fixed` it may
+    have moved by a constant."""
+    name = kind_name(register.kind)
+    if register.off < 0:
+        message = f"negative offset {name} ptr R{number} off={register.off} disallowed"
+    elif register.off and not fixed:
+        message = f"dereference of modified {name} ptr R{number} off={register.off} disallowed"
+    elif not register.range.known or register.range.value:
+        where = tnum_text(register.range.bits)
+        message = f"variable {name} access var_off={where} disallowed"
+    else:
+        return
+    raise Refused(
+        EACCES,
+        "verify/modified-pointer",
+        message,
+        needs="the pointer as it was given",
+        state=register_text(register),
+        origins=origin(register, "changed here"),
+    )
+
+
+def _inside(
+    register: Register, number: int, offset: int, size: int, room: int, zero: bool
+) -> Refused | None:
+    """One access at a fixed offset into `room` bytes."""
+    if offset >= 0 and (size or zero) and offset + size <= room:
+        return None
+    base = register.kind & BASE
+    if base == MAP_VALUE:
+        message = f"invalid access to map value, value_size={room} off={offset} size={size}"
+    elif base in (PACKET, PACKET_META):
+        message = (
+            f"invalid access to packet, off={offset} size={size}, "
+            f"R{number}(id={register.id},off={offset},r={room})"
+        )
+    elif base == CTX:
+        message = f"invalid access to context, ctx_size={room} off={offset} size={size}"
+    else:
+        message = f"invalid access to memory, mem_size={room} off={offset} size={size}"
+    return Refused(
+        EACCES,
+        _BOUNDS_CODES.get(base, "verify/memory-bounds"),
+        message,
+        needs=f"{sizes(size)} inside {sizes(room)}",
+        state=f"offset {offset}",
+        origins=origin(register),
+    )
+
+
+def region(
+    register: Register, number: int, offset: int, size: int, room: int, zero: bool = False
+) -> None:
+    """All of ``[offset, offset + size)`` from the pointer lies in `room` bytes, for the least and
+    the greatest value it may hold; `offset` includes the register's own."""
+    value = register.range
+    lowest = value.smin + offset
+    if value.smin < 0 and (
+        value.smin == S64_MIN or not -(1 << 31) <= lowest < 1 << 31 or lowest < 0
+    ):
+        raise Refused(
+            EACCES,
+            "verify/negative-offset",
+            f"R{number} min value is negative, either use unsigned index or do a if (index >=0)"
+            " check.",
+            needs="an offset that is not negative",
+            state=f"R{number} may be {value.smin}",
+            origins=origin(register),
+        )
+    refusal = _inside(register, number, lowest, size, room, zero)
+    if refusal is not None:
+        refusal.lead = f"R{number} min value is outside of the allowed memory range"
+        raise refusal
+    if value.umax >= MAX_OFFSET:
+        raise Refused(
+            EACCES,
+            "verify/unbounded-access",
+            f"R{number} unbounded memory access, make sure to bounds check any such access",
+            needs="an upper bound of the offset",
+            state=f"R{number} may be as large as {value.umax:#x}",
+            origins=origin(register),
+        )
+    refusal = _inside(register, number, value.umax + offset, size, room, zero)
+    if refusal is not None:
+        refusal.lead = f"R{number} max value is outside of the allowed memory range"
+        raise refusal
+
+
+def packet(register: Register, number: int, offset: int, size: int, zero: bool = False) -> None:
+    """Bytes of the packet that a comparison with its end has shown to be there."""
+    if register.range.smin < 0:
+        raise Refused(
+            EACCES,
+            "verify/negative-offset",
+            f"R{number} min value is negative, either use unsigned index or do a if (index >=0)"
+            " check.",
+            needs="an offset that is not negative",
+            state=f"R{number} may be {register.range.smin}",
+            origins=origin(register),
+        )
+    if register.room < 0:
+        raise Refused(
+            EINVAL,
+            "verify/packet-bounds",
+            f"R{number} offset is outside of the packet",
+            needs=f"{sizes(size)} of packet",
+            state="beyond its end",
+            origins=origin(register),
+        )
+    refusal = _inside(register, number, offset, size, register.room, zero)
+    if refusal is not None:
+        refusal.lead = f"R{number} offset is outside of the packet"
+        refusal.help = ("compare the end of what you read with data_end first",)
+        raise refusal
+
+
+def map_rights(facts: MapFacts, offset: int, size: int, write: bool) -> None:
+    """A map's creator may have reserved its values for reading or for writing."""
+    if write and facts.flags & MapFlags.RDONLY_PROG:
+        verb = "write into"
+    elif not write and facts.flags & MapFlags.WRONLY_PROG:
+        verb = "read from"
+    else:
+        return
+    raise Refused(
+        EACCES,
+        "verify/map-rights",
+        f"{verb} map forbidden, value_size={facts.value_size} off={offset} size={size}",
+        needs="a map that programs may " + ("write" if write else "read"),
+        state="its flags forbid that",
+    )
+
+
+def stack(register: Register, number: int, offset: int, size: int, write: bool) -> tuple[int, int]:
+    """The lowest and highest offset from the frame pointer that an access may start at;
+    ``[lowest, highest + size)`` lies in the stack. `offset` includes the register's own."""
+    verb = "invalid write to" if write else "invalid read from"
+    value = register.range
+    if value.known:
+        lowest = highest = signed64(value.value) + offset
+    else:
+        if value.smax >= MAX_OFFSET or value.smin <= -MAX_OFFSET:
+            raise Refused(
+                EACCES,
+                "verify/unbounded-access",
+                f"invalid unbounded variable-offset {verb[8:]} stack R{number}",
+                needs="bounds of the offset",
+                state=register_text(register),
+                origins=origin(register),
+            )
+        lowest, highest = value.smin + offset, value.smax + offset
+    outside = not -STACK_SIZE <= lowest < 0
+    if not outside and highest + size <= 0:
+        return lowest, highest
+    if value.known:
+        message = f"{verb} stack R{number} off={lowest} size={size}"
+    else:
+        where = tnum_text(value.bits)
+        kind = verb.replace("invalid", "invalid variable-offset")
+        message = f"{kind} stack R{number} var_off={where} off={offset} size={size}"
+    raise Refused(
+        EACCES if outside else EINVAL,
+        "verify/stack-bounds",
+        message,
+        needs=f"{sizes(size)} between fp-{STACK_SIZE} and fp",
+        state=f"fp{lowest:+d}" if value.known else f"between fp{lowest:+d} and fp{highest:+d}",
+        origins=origin(register),
+    )
+
+
+def no_memory(register: Register, number: int) -> Refused:
+    """What is no pointer to memory, or may be null."""
+    name = kind_name(register.kind)
+    message = f"R{number} invalid mem access '{name}'"
+    if register.kind & MAYBE_NULL:
+        return Refused(
+            EACCES,
+            "verify/null-deref",
+            message,
+            needs="a pointer that is not null",
+            state="the pointer may be null",
+            origins=origin(register),
+            help=("test it first: if (!pointer) return 0;",),
+        )
+    return Refused(
+        EACCES,
+        "verify/bad-pointer",
+        message,
+        needs="a pointer",
+        state="a number" if register.kind == SCALAR else f"{name} cannot be read or written so",
+        origins=origin(register),
+    )

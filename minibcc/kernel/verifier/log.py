@@ -1,0 +1,217 @@
+"""The verifier's log: Linux's words for a state and for what happened, byte for byte where it can.
+
+A `Log` collects text as ``bpf_verifier_log`` does; with log level 1 the text of a path that ended
+well is taken back, with level 2 all is kept. The functions render registers and frames. Mirrors
+kernel/bpf/log.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minibcc.kernel.verifier.state import (
+    BASE,
+    BTF,
+    MAP,
+    MAP_VALUE,
+    MEMORY,
+    NOT_INIT,
+    PACKET,
+    PACKET_END,
+    PACKET_META,
+    SCALAR,
+    SPILL,
+    STACK,
+    Frame,
+    Register,
+    State,
+    kind_name,
+)
+from minibcc.kernel.verifier.tnum import U32, U64
+from minibcc.kernel.verifier.values import S32_MAX, S32_MIN, S64_MAX, S64_MIN
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from minibcc.kernel.verifier.contract import Line
+    from minibcc.kernel.verifier.tnum import Tnum
+    from minibcc.kernel.verifier.values import Range
+
+_BOUNDS = (
+    ("smin", S64_MIN),
+    ("smax", S64_MAX),
+    ("umin", 0),
+    ("umax", U64),
+    ("smin32", S32_MIN),
+    ("smax32", S32_MAX),
+    ("umin32", 0),
+    ("umax32", U32),
+)
+_ALIGNMENT, _STEP = 40, 8
+
+
+class Log:
+    """Text that can be taken back to an earlier `position`."""
+
+    def __init__(self, level: int) -> None:
+        self.level = level
+        self.detail = bool(level & 3)
+        self.keep = bool(level & 2)
+        self._parts: list[str] = []
+        self._line: Line | None = None
+        self.insn_end = -1
+        self._insn_width = 0
+
+    @property
+    def position(self) -> int:
+        return len(self._parts)
+
+    def write(self, text: str) -> None:
+        """Adds text if any log was asked for."""
+        if self.level:
+            self._parts.append(text)
+
+    def reset(self, position: int) -> None:
+        del self._parts[position:]
+
+    def text(self) -> str:
+        return "".join(self._parts)
+
+    def source_line(self, line: Line | None) -> None:
+        """The C line that the next instruction comes from, once."""
+        last = self._line
+        if line is None or line is last:
+            return
+        if last is not None and (line.file, line.line) == (last.file, last.line):
+            return
+        name = line.file.rpartition("/")[2]
+        self.write(f"; {line.text.lstrip()} @ {name}:{line.line}\n")
+        self._line = line
+
+    def insn(self, slot: int, text: str) -> None:
+        row = f"{slot}: {text}\n"
+        self.write(row)
+        self.insn_end = self.position
+        self._insn_width = len(row)
+
+    def after(self, slot: int, state: str) -> None:
+        """The part of the state that the last instruction touched, behind its text if that still
+        ends the log, else on a line of its own."""
+        if self._parts and self.insn_end == self.position:
+            self._parts[-1] = self._parts[-1][:-1]
+            width = self._insn_width
+            column = max(width + _STEP // 2, _ALIGNMENT)
+            column = (column + _STEP - 1) // _STEP * _STEP
+            self.write(" " * (column - width - 1) + " ;" + state + "\n")
+        else:
+            self.write(f"{slot}:{state}\n")
+
+
+def signed_number(value: int) -> str:
+    """Decimal where it is short, else the hexadecimal of its 64 bits."""
+    value &= U64
+    plain = value - (1 << 64) if value >> 63 else value
+    return str(plain) if -(1 << 15) <= plain < 1 << 15 else hex(value)
+
+
+def unsigned_number(value: int) -> str:
+    return str(value) if value < 1 << 16 else hex(value)
+
+
+def tnum_text(bits: Tnum) -> str:
+    value, mask = bits
+    if not mask:
+        return unsigned_number(value)
+    return f"({hex(value)}; {hex(mask)})"
+
+
+def _range_texts(value: Range) -> list[str]:
+    """``smin=umin=5``: the bounds that say something, equal ones together."""
+    numbers = value[1:]
+    shown = [number != omit for number, (_, omit) in zip(numbers, _BOUNDS, strict=True)]
+    out = []
+    for first in range(8):
+        if not shown[first]:
+            continue
+        signed = _BOUNDS[first][0][0] == "s"
+        names = _BOUNDS[first][0] + "="
+        for second in range(first + 2, 8, 2):
+            if shown[second] and numbers[second] == numbers[first]:
+                shown[second] = False
+                names += _BOUNDS[second][0] + "="
+        number = signed_number(numbers[first]) if signed else unsigned_number(numbers[first])
+        out.append(names + number)
+    return out
+
+
+def register_text(register: Register, frame: int = 0) -> str:
+    """A register's value as frame number `frame` sees it."""
+    kind, value = register.kind, register.range
+    base = kind & BASE
+    if kind == SCALAR:
+        precise = "P" if register.precise else ""
+        if value.known:
+            return precise + signed_number(value.value)
+        out = precise + "scalar"
+    else:
+        out = kind_name(kind)
+    if base == STACK:
+        if register.frame != frame:
+            out += f"[{register.frame}]"
+        if value.known:
+            return out + signed_number(value.value + register.off)
+    if base == BTF:
+        out += register.object.name
+    parts = []
+    if register.id:
+        parts.append(f"id={register.id}" + (f"{register.off:+d}" if register.ahead else ""))
+    if register.ref:
+        parts.append(f"ref_obj_id={register.ref}")
+    if base in (MAP, MAP_VALUE):
+        facts = register.object
+        if facts.name:
+            parts.append(f"map={facts.name}")
+        parts.append(f"ks={facts.key_size},vs={facts.value_size}")
+    if kind != SCALAR and register.off:
+        parts.append("off=" + signed_number(register.off))
+    if base in (PACKET, PACKET_META, PACKET_END):
+        parts.append("r=" + unsigned_number(register.room & U32))
+    if base == MEMORY:
+        parts.append("sz=" + unsigned_number(register.room))
+    if value.known:
+        if value.value:
+            parts.append("imm=" + signed_number(value.value))
+    else:
+        parts += _range_texts(value)
+        if value.bits != (0, U64):
+            parts.append("var_off=" + tnum_text(value.bits))
+    return f"{out}({','.join(parts)})"
+
+
+def _slot_text(index: int, slot: tuple[bytes, Register | None], frame: int) -> str:
+    types, register = slot
+    text = types.decode("ascii")
+    if types[7] == SPILL and register is not None:
+        text = text[: types.index(SPILL)] + register_text(register, frame)
+    return f" fp{-8 * (index + 1)}={text}"
+
+
+def state_text(
+    state: State,
+    frame: Frame,
+    registers: Collection[int] | None = None,
+    slots: Collection[int] | None = None,
+) -> str:
+    """A frame's registers and stack, only the named ones where names are given, and the references
+    held."""
+    out = [f" frame{frame.number}:"] if frame.number else []
+    for index, register in enumerate(frame.registers):
+        if register.kind != NOT_INIT and (registers is None or index in registers):
+            out.append(f" R{index}={register_text(register, frame.number)}")
+    for index in sorted(frame.stack):
+        slot = frame.stack[index]
+        if slot[0] != b"????????" and (slots is None or index in slots):
+            out.append(_slot_text(index, slot, frame.number))
+    if state.references:
+        out.append(" refs=" + ",".join(str(reference.id) for reference in state.references))
+    return "".join(out)

@@ -1,0 +1,255 @@
+"""Which numbers mattered exactly.
+
+Most numbers in a register are only carried along; pruning may then take any number for any other.
+Where a number decides something (it moved a pointer, it was a size, it settled a branch), it and
+all that it was made of must be *precise*: `mark` walks the instructions of this path backwards,
+from where the number was needed to where it was made, and sets the mark in the checkpoints passed.
+Mirrors ``mark_chain_precision`` and ``backtrack_insn`` of kernel/bpf/verifier.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minibcc.isa import opcodes
+from minibcc.isa.opcodes import ALU, ALU64, CALL, EXIT, JMP, JMP32, LD, LDX, STX
+from minibcc.kernel.verifier.arithmetic import END, MOV, NEG
+from minibcc.kernel.verifier.state import SCALAR, SPILL, Link
+
+if TYPE_CHECKING:
+    from minibcc.isa.instruction import Instruction
+    from minibcc.kernel.verifier.explore import Walk
+    from minibcc.kernel.verifier.state import Frame, State
+
+_CALL = JMP | CALL
+_NONE = Link()
+_FP = 1 << 10
+
+
+class _Wanted:
+    """Registers and stack slots to find the makers of, a mask and a set per frame."""
+
+    def __init__(self, frames: int) -> None:
+        self.frame = frames - 1
+        self.registers = [0] * 9
+        self.slots: list[set[int]] = [set() for _ in range(9)]
+
+    @property
+    def empty(self) -> bool:
+        return not any(self.registers) and not any(self.slots)
+
+
+class _Unclear(Exception):
+    """The walk back lost its way: everything is to be precise then."""
+
+
+def mark(walk: Walk, register: int) -> None:
+    """A register of the current frame, whose value the current instruction uses."""
+    if walk.registers[register].kind != SCALAR:
+        return
+    wanted = _Wanted(len(walk.state.frames))
+    wanted.registers[wanted.frame] = 1 << register
+    _walk_back(walk, walk.state, wanted, len(walk.state.history) - 1)
+
+
+def mark_slot(walk: Walk, frame: Frame, index: int) -> None:
+    """A number spilled to a stack slot, which the current instruction uses."""
+    wanted = _Wanted(len(walk.state.frames))
+    wanted.slots[frame.number].add(index)
+    _walk_back(walk, walk.state, wanted, len(walk.state.history) - 1)
+
+
+def mark_like(walk: Walk, old: State) -> None:
+    """The current state was found to be covered by `old`: what was precise there is here."""
+    state = walk.state
+    wanted = _Wanted(len(state.frames))
+    for number, frame in enumerate(old.frames):
+        for index, register in enumerate(frame.registers):
+            if register.kind == SCALAR and register.precise:
+                wanted.registers[number] |= 1 << index
+        for index, (types, spilled) in frame.stack.items():
+            if spilled is not None and types[7] == SPILL and spilled.precise:
+                wanted.slots[number].add(index)
+    for number, frame in enumerate(state.frames):
+        for index in range(10):
+            if wanted.registers[number] >> index & 1 and frame.registers[index].kind != SCALAR:
+                wanted.registers[number] &= ~(1 << index)
+        wanted.slots[number] = {
+            index
+            for index in wanted.slots[number]
+            if (slot := frame.stack.get(index)) is not None
+            and slot[1] is not None
+            and slot[1].kind == SCALAR
+        }
+    _walk_back(walk, state, wanted, len(state.history))
+
+
+def _walk_back(walk: Walk, start: State, wanted: _Wanted, end: int) -> None:
+    """From before position `end` of the state's history back through its checkpoints."""
+    if wanted.empty:
+        return
+    state: State | None = start
+    insns = walk.shape.insns
+    try:
+        while state is not None:
+            history, links = state.history, state.links
+            for position in range(end - 1, -1, -1):
+                slot = history[position]
+                _back(walk, insns[slot], slot, links.get(position, _NONE), wanted)
+                if wanted.empty:
+                    return
+            state = state.parent
+            if state is None:
+                break
+            _set_marks(state, wanted)
+            if wanted.empty:
+                return
+            end = len(state.history)
+    except _Unclear:
+        _mark_all(start)
+        return
+    if not wanted.empty:
+        _mark_all(start)
+
+
+def _set_marks(state: State, wanted: _Wanted) -> None:
+    """Marks what is wanted in a checkpoint; what it has marked before was followed before."""
+    for number, frame in enumerate(state.frames):
+        mask = wanted.registers[number]
+        index = 0
+        while mask >> index:
+            if mask >> index & 1:
+                register = frame.registers[index]
+                if register.kind != SCALAR or register.precise:
+                    wanted.registers[number] &= ~(1 << index)
+                else:
+                    frame.registers[index] = register._replace(precise=True)
+            index += 1
+        for index in list(wanted.slots[number]):
+            types, spilled = frame.stack.get(index, (b"????????", None))
+            if spilled is None or spilled.kind != SCALAR or types[7] != SPILL or spilled.precise:
+                wanted.slots[number].discard(index)
+            else:
+                frame.stack[index] = types, spilled._replace(precise=True)
+
+
+def _mark_all(state: State | None) -> None:
+    while state is not None:
+        for frame in state.frames:
+            frame.registers[:] = [
+                register._replace(precise=True) if register.kind == SCALAR else register
+                for register in frame.registers
+            ]
+            for index, (types, spilled) in list(frame.stack.items()):
+                if spilled is not None and spilled.kind == SCALAR:
+                    frame.stack[index] = types, spilled._replace(precise=True)
+        state = state.parent
+
+
+def _sync(link: Link, wanted: _Wanted) -> None:
+    """Numbers that were linked at a branch are wanted together."""
+    for frame, index, on_stack in link.linked:
+        if on_stack:
+            if index in wanted.slots[frame]:
+                break
+        elif wanted.registers[frame] >> index & 1:
+            break
+    else:
+        return
+    for frame, index, on_stack in link.linked:
+        if on_stack:
+            wanted.slots[frame].add(index)
+        else:
+            wanted.registers[frame] |= 1 << index
+
+
+def _back(walk: Walk, insn: Instruction, slot: int, link: Link, wanted: _Wanted) -> None:
+    """From what is wanted after an instruction to what is wanted before it."""
+    if link.linked:
+        _sync(link, wanted)
+    kind = insn.code & 7
+    frame = wanted.frame
+    mask = wanted.registers[frame]
+    dst = 1 << insn.dst
+    if kind in (ALU, ALU64):
+        if mask & dst:
+            _back_arithmetic(insn, wanted)
+    elif kind == LDX:
+        if mask & dst:
+            wanted.registers[frame] = mask & ~dst
+            if link.spill >= 0:
+                wanted.slots[link.frame].add(link.spill)
+    elif kind in (JMP, JMP32):
+        _back_jump(walk, insn, slot, wanted)
+    elif kind == LD:
+        if insn.code & 0xE0 != opcodes.IMM:
+            if mask & 1:
+                raise _Unclear
+        elif mask & dst:
+            wanted.registers[frame] = mask & ~dst
+    elif kind == STX and insn.code & 0xE0 == opcodes.ATOMIC and insn.imm != opcodes.STORE_RELEASE:
+        _back_atomic(insn, link, wanted)
+    else:
+        if mask & dst:
+            raise _Unclear
+        if link.spill >= 0 and link.spill in wanted.slots[link.frame]:
+            wanted.slots[link.frame].discard(link.spill)
+            if kind == STX:
+                wanted.registers[frame] |= 1 << insn.src
+    if link.linked:
+        _sync(link, wanted)
+
+
+def _back_arithmetic(insn: Instruction, wanted: _Wanted) -> None:
+    frame = wanted.frame
+    operation = insn.code & 0xF0
+    if operation in (NEG, END):
+        return
+    if operation == MOV:
+        wanted.registers[frame] &= ~(1 << insn.dst)
+    if insn.code & opcodes.X:
+        wanted.registers[frame] |= 1 << insn.src & ~_FP
+
+
+def _back_atomic(insn: Instruction, link: Link, wanted: _Wanted) -> None:
+    """What it fetched came from memory: from the stack slot, if that was one."""
+    frame = wanted.frame
+    if insn.imm == opcodes.LOAD_ACQUIRE:
+        loaded = 1 << insn.dst
+    elif insn.imm == opcodes.CMPXCHG:
+        loaded = 1
+    elif insn.imm & opcodes.FETCH:
+        loaded = 1 << insn.src
+    else:
+        return
+    if wanted.registers[frame] & loaded:
+        wanted.registers[frame] &= ~loaded
+        if link.spill >= 0:
+            wanted.slots[link.frame].add(link.spill)
+
+
+def _back_jump(walk: Walk, insn: Instruction, slot: int, wanted: _Wanted) -> None:
+    frame = wanted.frame
+    operation = insn.code & 0xF0
+    if operation == CALL:
+        if insn.src != 1 or walk.is_global(slot + insn.imm + 1):
+            if wanted.registers[frame] & 0b11_1110:
+                raise _Unclear
+            wanted.registers[frame] &= ~1
+            return
+        if wanted.registers[frame] & ~0b11_1110 or frame == 0:
+            raise _Unclear
+        wanted.registers[frame - 1] |= wanted.registers[frame]
+        wanted.registers[frame] = 0
+        wanted.frame -= 1
+    elif operation == EXIT:
+        if wanted.registers[frame] & 0b11_1110:
+            raise _Unclear
+        result = wanted.registers[frame] & 1
+        wanted.registers[frame] &= ~1
+        wanted.frame += 1
+        wanted.registers[wanted.frame] = result
+    elif operation not in (opcodes.JA, opcodes.JCOND) and insn.code & opcodes.X:
+        both = 1 << insn.dst | 1 << insn.src
+        if wanted.registers[frame] & both:
+            wanted.registers[frame] |= both

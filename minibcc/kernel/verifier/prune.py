@@ -1,0 +1,333 @@
+"""When a path needs no further walk: states that cover others.
+
+A checkpoint is a state kept at a marked slot. If an earlier one, all of whose paths have ended
+well, covers the current state (the same kinds of pointers; every number that mattered within the
+old one's range), then all that can follow was seen. A checkpoint whose paths have not ended is the
+body of a loop: to meet the very same state again is to loop for ever. Mirrors ``is_state_visited``
+and ``states_equal`` of kernel/bpf/verifier.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minibcc.kernel.verifier import precision
+from minibcc.kernel.verifier.state import (
+    BASE,
+    EMPTY,
+    INVALID,
+    MAP_VALUE,
+    MEMORY,
+    MISC,
+    NOT_INIT,
+    PACKET,
+    PACKET_META,
+    SCALAR,
+    SPILL,
+    Frame,
+    Register,
+    Slot,
+    State,
+    scalar,
+)
+from minibcc.kernel.verifier.values import ANY, within
+
+if TYPE_CHECKING:
+    from minibcc.kernel.verifier.explore import Walk
+
+_ANYTHING = scalar(ANY)
+_CLEAN = frozenset((MISC, INVALID))
+_LONG = 40
+
+
+class Checkpoint:
+    """A state kept for comparison, and how often that paid."""
+
+    __slots__ = ("hits", "misses", "state")
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.hits = 0
+        self.misses = 0
+
+
+def finished(state: State | None) -> None:
+    """A path that grew from this checkpoint has ended."""
+    while state is not None:
+        state.branches -= 1
+        if state.branches:
+            return
+        state = state.parent
+
+
+def earlier_visit(state: State | None, slot: int) -> State | None:
+    """The latest checkpoint on this path at a slot."""
+    while state is not None:
+        if state.slot == slot:
+            return state
+        state = state.parent
+    return None
+
+
+def widen(old: State, state: State) -> None:
+    """Numbers that changed since `old` and did not matter become any number."""
+    for before, frame in zip(old.frames, state.frames, strict=False):
+        for index, register in enumerate(frame.registers):
+            was = before.registers[index]
+            if _loosens(was, register):
+                frame.registers[index] = scalar(ANY, register.origin)
+        for index, (types, spilled) in list(frame.stack.items()):
+            was_spilled = before.stack.get(index, EMPTY)[1]
+            if spilled is not None and was_spilled is not None and _loosens(was_spilled, spilled):
+                frame.stack[index] = types, scalar(ANY, spilled.origin)
+
+
+def _loosens(was: Register, now: Register) -> bool:
+    return (
+        was.kind == now.kind == SCALAR
+        and not was.precise
+        and not (was.range == now.range and was.id == now.id)
+    )
+
+
+def visited(walk: Walk) -> bool:
+    """Whether an earlier visit covers the current state; else the state may be kept for later
+    ones. Refuses an endless loop."""
+    state, slot = walk.state, walk.slot
+    jumps, processed = walk.last_checkpoint
+    force = walk.often or slot in walk.shape.force or len(state.history) > _LONG
+    keep = force or (walk.jumps - jumps >= 2 and walk.processed - processed >= 8)
+    known = walk.explored.get(slot)
+    if known is None:
+        known = walk.explored[slot] = []
+    goto = slot in walk.shape.force
+    removed = False
+    for checkpoint in known:
+        old = checkpoint.state
+        if old.branches:
+            hit = False
+            if (
+                goto
+                and old.goto_depth != state.goto_depth
+                and _covers(walk, old, state, within_only=True)
+            ):
+                walk.looped = hit = True
+            if not hit:
+                if (
+                    _may_loop(old, state)
+                    and old.goto_depth == state.goto_depth
+                    and _same(walk, old, state)
+                ):
+                    walk.refuse_loop()
+                if not force and walk.jumps - jumps < 20 and walk.processed - processed < 100:
+                    keep = False
+        else:
+            hit = _covers(walk, old, state, within_only=walk.looped)
+        if hit:
+            checkpoint.hits += 1
+            precision.mark_like(walk, old)
+            return True
+        if keep:
+            checkpoint.misses += 1
+        patience = 64 if goto and old.branches else 3
+        if checkpoint.misses > checkpoint.hits * patience + patience:
+            removed = True
+            checkpoint.misses = -1
+    if removed:
+        known[:] = [checkpoint for checkpoint in known if checkpoint.misses >= 0]
+    if keep:
+        _keep(walk, known)
+    return False
+
+
+def _keep(walk: Walk, known: list[Checkpoint]) -> None:
+    state = walk.state
+    kept = state.copy()
+    kept.slot = walk.slot
+    kept.branches = 1
+    state.parent = kept
+    state.history = []
+    state.links = {}
+    known.insert(0, Checkpoint(kept))
+    walk.checkpoints += 1
+    walk.last_checkpoint = walk.jumps, walk.processed
+
+
+def _may_loop(old: State, state: State) -> bool:
+    """A quick look: the same registers at all."""
+    if len(old.frames) != len(state.frames):
+        return False
+    for a, b in zip(old.frame.registers, state.frame.registers, strict=True):
+        if a is not b and (a.kind != b.kind or a.range != b.range or a.off != b.off):
+            return False
+    return True
+
+
+def _callsites(old: State, state: State) -> bool:
+    return len(old.frames) == len(state.frames) and all(
+        a.callsite == b.callsite for a, b in zip(old.frames, state.frames, strict=True)
+    )
+
+
+# --- comparison -------------------------------------------------------------------------------
+
+
+class _Ids:
+    """Which id of the old state is which of the new one."""
+
+    __slots__ = ("new", "old")
+
+    def __init__(self) -> None:
+        self.old: dict[int, int] = {}
+        self.new: dict[int, int] = {}
+
+    def same(self, a: int, b: int) -> bool:
+        if not a or not b:
+            return a == b
+        if a in self.old or b in self.new:
+            return self.old.get(a) == b
+        self.old[a] = b
+        self.new[b] = a
+        return True
+
+
+def _references(old: State, state: State, ids: _Ids) -> bool:
+    return len(old.references) == len(state.references) and all(
+        ids.same(a.id, b.id) for a, b in zip(old.references, state.references, strict=True)
+    )
+
+
+def _frames_at(walk: Walk, old: State) -> list[int]:
+    """The live registers of each frame: at its call, the last one at the checkpoint."""
+    slots = [frame.callsite for frame in old.frames[1:]] + [old.slot]
+    return [walk.live[slot] for slot in slots]
+
+
+def _covers(walk: Walk, old: State, state: State, *, within_only: bool) -> bool:
+    """Whether whatever `state` may hold, `old` held when it was walked."""
+    if not _callsites(old, state):
+        return False
+    ids = _Ids()
+    if not _references(old, state, ids):
+        return False
+    for live, a, b in zip(_frames_at(walk, old), old.frames, state.frames, strict=True):
+        for index in range(10):
+            if live >> index & 1:
+                x, y = a.registers[index], b.registers[index]
+                if x is not y and not _register_covers(x, y, ids, within_only):
+                    return False
+                if x is y and x.id | x.ref and not _register_covers(x, y, ids, within_only):
+                    return False
+        if not _stack_covers(a, b, ids, within_only):
+            return False
+    return True
+
+
+def _same(walk: Walk, old: State, state: State) -> bool:
+    """Whether the two states are one, up to the names of ids."""
+    if not _callsites(old, state):
+        return False
+    ids = _Ids()
+    if not _references(old, state, ids):
+        return False
+    for live, a, b in zip(_frames_at(walk, old), old.frames, state.frames, strict=True):
+        for index in range(10):
+            if live >> index & 1 and not _exact(a.registers[index], b.registers[index], ids):
+                return False
+        for index in a.stack.keys() | b.stack.keys():
+            (types, x), (others, y) = a.stack.get(index, EMPTY), b.stack.get(index, EMPTY)
+            if types != others:
+                return False
+            if x is not None and y is not None and types[7] == SPILL and not _exact(x, y, ids):
+                return False
+    return True
+
+
+def _exact(a: Register, b: Register, ids: _Ids) -> bool:
+    return (
+        a.kind == b.kind
+        and a.range == b.range
+        and a.off == b.off
+        and a.object is b.object
+        and a.room == b.room
+        and a.frame == b.frame
+        and a.ahead == b.ahead
+        and ids.same(a.id, b.id)
+        and ids.same(a.ref, b.ref)
+    )
+
+
+def _register_covers(old: Register, new: Register, ids: _Ids, within_only: bool) -> bool:
+    kind = old.kind
+    if kind == NOT_INIT:
+        return not within_only or new.kind == NOT_INIT
+    if kind != new.kind:
+        return False
+    if kind == SCALAR:
+        if not old.precise and not within_only:
+            return True
+        if old.ahead != new.ahead or (old.ahead and old.off != new.off):
+            return False
+        return within(old.range, new.range) and (not old.id or ids.same(old.id, new.id))
+    base = kind & BASE
+    if base in (MAP_VALUE, MEMORY):
+        return (
+            old.off == new.off
+            and old.object is new.object
+            and old.room == new.room
+            and within(old.range, new.range)
+            and ids.same(old.id, new.id)
+            and ids.same(old.ref, new.ref)
+        )
+    if base in (PACKET, PACKET_META):
+        return (
+            old.room <= new.room
+            and not (old.room < 0 and old.room != new.room)
+            and old.off == new.off
+            and ids.same(old.id, new.id)
+            and within(old.range, new.range)
+        )
+    return _exact(old, new, ids)
+
+
+def _as_register(slot: Slot) -> Register | None:
+    """A slot as the number that a load of all of it gives, if it is one."""
+    types, register = slot
+    if register is not None and register.kind == SCALAR and types == b"rrrrrrrr":
+        return register
+    if all(kind in _CLEAN for kind in types):
+        return _ANYTHING
+    return None
+
+
+def _stack_covers(old: Frame, new: Frame, ids: _Ids, within_only: bool) -> bool:
+    for index, slot in old.stack.items():
+        other = new.stack.get(index, EMPTY)
+        types = slot[0]
+        if all(kind in _CLEAN for kind in types):
+            continue
+        x, y = _as_register(slot), _as_register(other)
+        if x is not None and y is not None:
+            if not _register_covers(x, y, ids, within_only):
+                return False
+            continue
+        for kind, new_kind in zip(types, other[0], strict=True):
+            if kind in (INVALID, MISC, new_kind):
+                continue
+            return False
+        if types[7] == SPILL:
+            a, b = slot[1], other[1]
+            if a is None or b is None or not _register_covers(a, b, ids, within_only):
+                return False
+    return True
+
+
+# --- which stack slots can still matter -------------------------------------------------------
+
+
+def slot_read(walk: Walk, frame: Frame, index: int) -> None:
+    """A slot was read by the current instruction."""
+
+
+def slot_written(walk: Walk, frame: Frame, index: int) -> None:
+    """A slot was written whole by the current instruction."""

@@ -1,0 +1,215 @@
+"""What a load or a store does to the stack: spills, fills, and plain bytes.
+
+An aligned store of a register keeps the register (a spill), and a matching load brings it back
+with its identity, so that what is later learnt of one copy is learnt of all. Any other store leaves
+bytes of which only "zero" is remembered. Mirrors ``check_stack_write_fixed_off`` and its siblings
+in kernel/bpf/verifier.c.
+"""
+
+from __future__ import annotations
+
+from errno import EACCES, EINVAL
+from typing import TYPE_CHECKING
+
+from minibcc.kernel.verifier.state import (
+    EMPTY,
+    INVALID,
+    MISC,
+    SCALAR,
+    SPILL,
+    STACK,
+    ZEROED,
+    Frame,
+    Link,
+    Refused,
+    Register,
+    is_null,
+    number,
+    scalar,
+)
+from minibcc.kernel.verifier.values import ANY, ZERO
+
+if TYPE_CHECKING:
+    from minibcc.isa.instruction import Instruction
+    from minibcc.kernel.verifier.explore import Walk
+    from minibcc.kernel.verifier.state import Slot
+
+
+def linked(walk: Walk, register: Register) -> Register:
+    """`register` with an id of its own, if it is a number that a copy could be told apart by."""
+    if register.kind != SCALAR or register.range.known:
+        return register
+    if register.ahead:
+        register = register._replace(id=0, off=0, ahead=0)
+    return register if register.id else register._replace(id=walk.new_id())
+
+
+def width(register: Register) -> int:
+    """The bits that the value needs."""
+    return register.range.umax.bit_length()
+
+
+def _spill(old: Slot, register: Register, size: int) -> Slot:
+    """The slot after `size` low bytes of `register` were stored at its start."""
+    types = bytearray(old[0])
+    for index in range(8 - size):
+        if types[index] not in (ZEROED, INVALID):
+            types[index] = MISC
+    types[8 - size :] = bytes([SPILL]) * size
+    return bytes(types), register
+
+
+def _scrubbed(slot: Slot) -> bytes:
+    """The bytes of a slot whose spilled register is no more."""
+    return slot[0].replace(bytes([SPILL]), bytes([MISC]))
+
+
+def write(walk: Walk, frame: Frame, offset: int, size: int, insn: Instruction, source: int) -> None:
+    """Stores register `source` (-1: the instruction's immediate; -2: bytes of unknown content) at
+    a fixed offset of `frame`."""
+    current = walk.state.frame
+    register = current.registers[source] if source >= 0 else None
+    index = (-offset - 1) >> 3
+    aligned = not offset % 8
+    slot = frame.stack.get(index, EMPTY)
+    if register is not None and aligned and register.kind == SCALAR:
+        fits = width(register) <= 8 * size
+        if fits:
+            register = linked(walk, register)
+            current.registers[source] = register
+            kept = register
+        else:
+            kept = register._replace(id=0, off=0, ahead=0)
+        frame.stack[index] = _spill(slot, kept, size)
+        walk.link = Link(frame.number, index)
+    elif source == -1 and aligned:
+        frame.stack[index] = _spill(slot, number(insn.imm, walk.slot), size)
+        walk.link = Link(frame.number, index)
+    elif register is not None and register.kind != SCALAR:
+        if size != 8:
+            raise Refused(
+                EACCES,
+                "verify/spill",
+                "invalid size of register spill",
+                needs="a pointer to be stored whole, 8 bytes",
+                state=f"{size} bytes of it",
+            )
+        if frame is not current and register.kind == STACK:
+            raise Refused(
+                EINVAL,
+                "verify/spill",
+                "cannot spill pointers to stack into stack frame of the caller",
+                needs="a value that outlives this function",
+                state="a pointer into its own stack",
+            )
+        frame.stack[index] = _spill(slot, register, 8)
+        walk.link = Link(frame.number, index)
+    else:
+        kind = MISC
+        if (register is not None and is_null(register)) or (source == -1 and not insn.imm):
+            if register is not None:
+                walk.mark_precise(source)
+            kind = ZEROED
+        types = bytearray(_scrubbed(slot))
+        first = (-offset - 1) % 8
+        for byte in range(size):
+            types[(first - byte) % 8] = kind
+        frame.stack[index] = bytes(types), None
+    walk.wrote_stack(frame, index, aligned and size == 8)
+
+
+def write_somewhere(
+    walk: Walk, frame: Frame, low: int, high: int, insn: Instruction, source: int
+) -> None:
+    """Stores at any of the offsets ``[low, high)``: every slot there may have changed."""
+    register = walk.state.frame.registers[source] if source >= 0 else None
+    zero = (register is not None and is_null(register)) or (source == -1 and not insn.imm)
+    zero_used = False
+    for offset in range(low, high):
+        index, byte = (-offset - 1) >> 3, (-offset - 1) % 8
+        types = bytearray(frame.stack.get(index, EMPTY)[0])
+        if zero and types[byte] == ZEROED:
+            zero_used = True
+        else:
+            types[byte] = MISC
+        frame.stack[index] = bytes(types).replace(bytes([SPILL]), bytes([MISC])), None
+        walk.touch(frame, index)
+    if zero_used and source >= 0:
+        walk.mark_precise(source)
+
+
+def read(walk: Walk, frame: Frame, offset: int, size: int, wanted: bool) -> Register:
+    """What a load of `size` bytes at a fixed offset of `frame` gives; with `wanted` False the value
+    goes nowhere (an atomic's first half)."""
+    index, first = (-offset - 1) >> 3, (-offset - 1) % 8
+    slot = frame.stack.get(index, EMPTY)
+    types, register = slot
+    walk.read_stack(frame, index)
+    if register is None or types[7] != SPILL:
+        if all(types[(first - byte) % 8] == ZEROED for byte in range(size)):
+            return number(0, walk.slot)._replace(precise=True)
+        return scalar(ANY, walk.slot)
+    spilled_size = types.count(SPILL)
+    link = Link(frame.number, index)
+    if size == 8 and spilled_size == 8:
+        if wanted:
+            register = linked(walk, register)
+            frame.stack[index] = types, register
+        walk.link = link
+        return register
+    if register.kind != SCALAR:
+        raise Refused(
+            EACCES,
+            "verify/spill",
+            "invalid size of register fill",
+            needs="a pointer to be loaded whole, 8 bytes",
+            state=f"{size} bytes of it",
+            origins=((register.origin, "comes from here"),) if register.origin >= 0 else (),
+        )
+    if not wanted:
+        return register
+    if size <= spilled_size and not offset % 8:
+        walk.link = link
+        if size == 4 and spilled_size == 4 and width(register) <= 32:
+            register = linked(walk, register)
+            frame.stack[index] = types, register
+        if width(register) > 8 * size:
+            return register._replace(id=0, off=0, ahead=0)
+        return register
+    kinds = [types[(first - byte) % 8] for byte in range(size)]
+    if kinds.count(SPILL) == size and is_null(register):
+        walk.link = link
+        return number(0, walk.slot)
+    if kinds.count(ZEROED) == size:
+        return number(0, walk.slot)
+    return scalar(ANY, walk.slot)
+
+
+def read_somewhere(walk: Walk, frame: Frame, low: int, high: int) -> Register:
+    """What a load from somewhere in ``[low, high)`` gives: zero if all of that is."""
+    zero = True
+    for offset in range(low, high):
+        index, byte = (-offset - 1) >> 3, (-offset - 1) % 8
+        walk.read_stack(frame, index)
+        zero = zero and frame.stack.get(index, EMPTY)[0][byte] == ZEROED
+    if zero:
+        return Register(SCALAR, ZERO, precise=True, origin=walk.slot)
+    return scalar(ANY, walk.slot)
+
+
+def use(walk: Walk, frame: Frame, low: int, high: int, write: bool) -> None:
+    """A helper reads ``[low, high)``, or (`write`) reads and may change it."""
+    for index in range((-high) >> 3, ((-low - 1) >> 3) + 1):
+        slot = frame.stack.get(index, EMPTY)
+        walk.read_stack(frame, index)
+        if not write:
+            continue
+        types, register = bytearray(slot[0]), slot[1]
+        if types[7] == SPILL and register is not None:
+            types = bytearray(_scrubbed(slot))
+            register = None
+        for byte in range(8):
+            offset = -8 * index - 1 - byte
+            if low <= offset < high:
+                types[byte] = MISC
+        frame.stack[index] = bytes(types), register

@@ -1,0 +1,297 @@
+"""What the verifier holds at one instruction of one path: registers, stack, frames, references.
+
+A `Register` is an immutable tuple, shared by every state that holds it; a `Frame` is eleven of
+them and the stack slots in use; a `State` is the frames of a call chain and what was acquired and
+must be released. Copying a state copies small lists and dictionaries, never registers.
+
+Stack slots are 8 bytes, numbered from 0 just below the frame pointer. A slot is the kind of each of
+its bytes, one letter each as the kernel's log prints them (the byte at the highest address first),
+and the register that was spilled into it, if one was. Mirrors ``struct bpf_reg_state``,
+``bpf_func_state`` and ``bpf_verifier_state`` of include/linux/bpf_verifier.h.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from minibcc.kernel.verifier.values import ANY, ZERO, Range, constant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Kinds of value: a base in the low byte, flags above it.
+(
+    NOT_INIT,
+    SCALAR,
+    CTX,
+    MAP,
+    MAP_VALUE,
+    STACK,
+    PACKET_META,
+    PACKET,
+    PACKET_END,
+    SOCKET,
+    SOCK_COMMON,
+    TCP_SOCK,
+    BTF,
+    MEMORY,
+    FUNCTION,
+) = range(15)
+BASE = 0xFF
+MAYBE_NULL = 1 << 8
+READ_ONLY = 1 << 9
+RINGBUF = 1 << 10
+TRUSTED = 1 << 11
+UNTRUSTED = 1 << 12
+
+_NAMES = {
+    NOT_INIT: "?",
+    SCALAR: "scalar",
+    CTX: "ctx",
+    MAP: "map_ptr",
+    MAP_VALUE: "map_value",
+    STACK: "fp",
+    PACKET_META: "pkt_meta",
+    PACKET: "pkt",
+    PACKET_END: "pkt_end",
+    SOCKET: "sock",
+    SOCK_COMMON: "sock_common",
+    TCP_SOCK: "tcp_sock",
+    BTF: "ptr_",
+    MEMORY: "mem",
+    FUNCTION: "func",
+}
+_PREFIXES = (
+    (READ_ONLY, "rdonly_"),
+    (RINGBUF, "ringbuf_"),
+    (UNTRUSTED, "untrusted_"),
+    (TRUSTED, "trusted_"),
+)
+
+
+def kind_name(kind: int) -> str:
+    """As the kernel writes it: ``map_value_or_null``."""
+    base = kind & BASE
+    name = "".join(text for flag, text in _PREFIXES if kind & flag) + _NAMES[base]
+    if kind & MAYBE_NULL:
+        name += "or_null_" if base == BTF else "_or_null"
+    return name
+
+
+class Register(NamedTuple):
+    """A value. `kind` is a base and flags.
+
+    A pointer points `off` + (a value of `range`) bytes into its object; for a scalar, `range` is
+    the value, and `off` what it is ahead of the others of its `id` where `ahead` is 64 (or, cut to
+    32 bits, where it is 32). `id` links copies of one scalar, pointers of one null check, packet
+    pointers of one variable part.
+    `ref` is the reference that must be released, `object` the map (`MapFacts`) or the BTF type,
+    `room` the size of the memory or the bytes of packet known to be there (negative: beyond or at
+    its end), `frame` whose stack it points into. `precise` says that pruning may not generalise
+    its range. `origin` is the slot that made it, -1 for what was there at the start.
+    """
+
+    kind: int
+    range: Range = ANY
+    off: int = 0
+    id: int = 0
+    ref: int = 0
+    object: Any = None
+    room: int = 0
+    frame: int = 0
+    precise: bool = False
+    ahead: int = 0
+    origin: int = -1
+
+
+UNINITIALISED = Register(NOT_INIT)
+
+
+def scalar(value: Range, origin: int = -1) -> Register:
+    return Register(SCALAR, value, origin=origin)
+
+
+def number(value: int, origin: int = -1) -> Register:
+    return Register(SCALAR, constant(value), origin=origin)
+
+
+def pointer(kind: int, origin: int = -1, **fields: Any) -> Register:
+    """At the start of its object."""
+    return Register(kind, ZERO, origin=origin, **fields)
+
+
+def same_value(a: Register, b: Register) -> bool:
+    """Equal but for where they come from and how precisely they were needed."""
+    return a[:8] == b[:8] and a.ahead == b.ahead
+
+
+def is_null(register: Register) -> bool:
+    return register.kind == SCALAR and register.range.bits == (0, 0)
+
+
+# Bytes of the stack.
+INVALID, SPILL, MISC, ZEROED = b"?"[0], b"r"[0], b"m"[0], b"0"[0]
+
+Slot: TypeAlias = tuple[bytes, Register | None]
+EMPTY: Slot = (b"????????", None)
+
+
+def spilled(slot: Slot) -> Register | None:
+    """The register in a slot, if its low byte still is that register's."""
+    return slot[1] if slot[0][7] == SPILL else None
+
+
+class Frame:
+    """A function's registers and stack.
+
+    `function` is its index, `callsite` the slot of the call (-1 for the main program), `depth` how
+    much stack it may use in bytes, as far as this path has seen.
+    """
+
+    __slots__ = ("callsite", "depth", "function", "number", "registers", "stack")
+
+    def __init__(self, number: int, function: int, callsite: int) -> None:
+        self.number = number
+        self.function = function
+        self.callsite = callsite
+        self.registers = [UNINITIALISED] * 10 + [pointer(STACK, frame=number)]
+        self.stack: dict[int, Slot] = {}
+        self.depth = 0
+
+    def copy(self) -> Frame:
+        other = Frame.__new__(Frame)
+        other.number = self.number
+        other.function = self.function
+        other.callsite = self.callsite
+        other.registers = self.registers.copy()
+        other.stack = self.stack.copy()
+        other.depth = self.depth
+        return other
+
+
+class Reference(NamedTuple):
+    """Something acquired at `slot` that must be released."""
+
+    id: int
+    slot: int
+
+
+Path: TypeAlias = "tuple[Path, int, bool] | None"
+"""The branches taken, latest first: (earlier, slot, whether it jumped)."""
+
+
+class State:
+    """One point of one path.
+
+    `parent` is the checkpoint it grew from, `branches` how many unfinished paths grow from a
+    checkpoint. `history` are the slots walked since the checkpoint, `links` what precision needs
+    to know of some of them (by position in `history`).
+    """
+
+    __slots__ = (
+        "branches",
+        "frames",
+        "goto_depth",
+        "history",
+        "links",
+        "parent",
+        "path",
+        "previous",
+        "references",
+        "slot",
+    )
+
+    def __init__(self, frames: list[Frame]) -> None:
+        self.frames = frames
+        self.references: tuple[Reference, ...] = ()
+        self.parent: State | None = None
+        self.branches = 0
+        self.history: list[int] = []
+        self.links: dict[int, Link] = {}
+        self.path: Path = None
+        self.goto_depth = 0
+        self.slot = 0
+        self.previous = -1
+
+    @property
+    def frame(self) -> Frame:
+        return self.frames[-1]
+
+    def copy(self) -> State:
+        """The values alone; where it stands in the search is for the search to say."""
+        other = State.__new__(State)
+        other.frames = [frame.copy() for frame in self.frames]
+        other.references = self.references
+        other.parent = self.parent
+        other.branches = 0
+        other.history = self.history.copy()
+        other.links = self.links.copy()
+        other.path = self.path
+        other.goto_depth = self.goto_depth
+        other.slot = self.slot
+        other.previous = self.previous
+        return other
+
+    def path_slots(self) -> tuple[int, ...]:
+        """The slots of the branches taken, in order; at most the last hundred."""
+        out: list[int] = []
+        path = self.path
+        while path is not None and len(out) < 100:
+            out.append(path[1])
+            path = path[0]
+        return tuple(reversed(out))
+
+    def each_register(self) -> Iterator[tuple[Frame, int, bool, Register]]:
+        """Every register: (frame, its number or stack slot, whether it is a stack slot, value)."""
+        for frame in self.frames:
+            for index, register in enumerate(frame.registers):
+                yield frame, index, False, register
+            for index, slot in frame.stack.items():
+                if slot[1] is not None and slot[0][7] == SPILL:
+                    yield frame, index, True, slot[1]
+
+
+class Link(NamedTuple):
+    """What an instruction did that its text does not say: the stack slot it spilled to or filled
+    from (`frame`, `spill`; -1: none), and the registers and slots that one scalar id linked at a
+    branch, as (frame number, register or stack slot, whether it is a stack slot)."""
+
+    frame: int = -1
+    spill: int = -1
+    linked: tuple[tuple[int, int, bool], ...] = ()
+
+
+class Refused(Exception):
+    """The program may not do this. `errno` and `message` are the kernel's; the rest goes into a
+    `Refusal`. The log gets `notes` after the message, as further lines."""
+
+    def __init__(
+        self,
+        errno: int,
+        code: str,
+        message: str,
+        *,
+        slot: int | None = None,
+        needs: str = "",
+        state: str = "",
+        origins: tuple[tuple[int, str], ...] = (),
+        help: tuple[str, ...] = (),
+        lead: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.errno = errno
+        self.code = code
+        self.message = message
+        self.slot = slot
+        self.needs = needs
+        self.state = state
+        self.origins = origins
+        self.help = help
+        self.lead = lead
+
+
+def undecided(construct: str) -> Refused:
+    """Linux could say; this verifier cannot yet."""
+    from errno import EOPNOTSUPP
+
+    return Refused(EOPNOTSUPP, "verify/not-decided", f"not decided: {construct}")
