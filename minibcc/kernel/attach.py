@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import AttachType, LinkType, ProgType
 from minibcc.abi.perf import PerfType
-from minibcc.kernel import contexts
+from minibcc.kernel import contexts, network
 from minibcc.kernel.errnos import failure
 from minibcc.kernel.events import KPROBE_TYPE, UPROBE_TYPE, PerfEvent
 from minibcc.kernel.objects import Link, Program
@@ -194,6 +194,9 @@ def create_link(kernel: Kernel, request: LinkCreate) -> int:
         if request.attach_type != program.request.expected_attach_type:
             raise failure(EINVAL)
         return _link_traced(kernel, program)
+    if kind in (ProgType.XDP, ProgType.SCHED_CLS):
+        link_type, device, detach = network.attach(kernel, program, request)
+        return _link(kernel, link_type, program, device, detach, request.attach_type)
     raise failure(EINVAL)
 
 

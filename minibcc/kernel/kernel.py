@@ -102,8 +102,6 @@ class Kernel:
         self.btfs: IdTable[BtfObject] = IdTable(first_id)
         self.links: IdTable[Link] = IdTable(first_id)
         self.descriptors = Descriptors()
-        self.devices = {1: "lo", 2: "eth0"}
-        """Network devices by index."""
         self.pins: dict[str, KernelObject] = {}
         self.trace = TraceBuffer()
         self.contexts = ContextPool(memory)
@@ -120,8 +118,16 @@ class Kernel:
         self._tracepoints_read = False
         self._symbols: Symbols | None = None
         self._jit: Jit | None = None
+        self._know_own_types()
         self.running: list[Run] = []
         """Executions under way, the innermost last."""
+
+    def _know_own_types(self) -> None:
+        """The kernel's own BTF is an object like any other, the first; nothing is read yet."""
+        own = BtfObject(lambda: self.machine.read_file("/sys/kernel/btf/vmlinux"), "vmlinux")
+        own.kernel = True
+        self.vmlinux = own
+        self.btfs.add(own)
 
     def add_map(self, map: Map) -> None:
         """Makes a new map known: by id, and by address."""

@@ -121,12 +121,21 @@ class IdTable(Generic[T]):
 class BtfObject(KernelObject):
     """BTF that was loaded, or the kernel's own."""
 
-    def __init__(self, data: bytes | memoryview, name: str = "", *, kernel: bool = False) -> None:
+    def __init__(
+        self, data: bytes | memoryview | Callable[[], bytes | memoryview], name: str = ""
+    ) -> None:
         super().__init__()
-        self.data = data
+        self._data = data
         self.name = name
-        self.kernel = kernel
+        self.kernel = False
         self._types: Btf | None = None
+
+    @property
+    def data(self) -> bytes | memoryview:
+        """The BTF itself, read when first asked for."""
+        if callable(self._data):
+            self._data = self._data()
+        return self._data
 
     def types(self) -> Btf:
         """Its types, decoded when first asked for. Raises ValueError if it is malformed."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PACKET_TYPES = frozenset(PACKET_POINTERS)
 HEADROOM = 256
 TAILROOM = 320
+XDP_FRAME = 40
+"""Bytes at the start of an XDP packet's headroom that the kernel keeps (``struct xdp_frame``)."""
 ETHERNET = 14
 LENGTH, PROTOCOL, IFINDEX = 0, 16, 40
 SKB_FROM_USER = (
@@ -59,6 +61,7 @@ class Packet:
         self.size = HEADROOM + len(data) + TAILROOM
         self.buffer = self.memory.allocate(self.size)
         self.memory.view(self.buffer + HEADROOM, len(data))[:] = data
+        self.lowest = self.buffer + (XDP_FRAME if self.is_xdp else 0)
         self.start = self.buffer + HEADROOM
         self.end = self.start + len(data)
         self.meta = self.start
@@ -68,8 +71,9 @@ class Packet:
         self.context_size = (XDP_MD_SIZE if self.is_xdp else SK_BUFF_SIZE) + 24
         self.context = self.memory.allocate(self.context_size)
         self._set_context(context)
-        if kind not in LINK_LEVEL and not link_level:
-            self.start = self.meta = min(self.start + ETHERNET, self.end)
+        self.hidden = 0 if kind in LINK_LEVEL or link_level else min(ETHERNET, len(data))
+        self.start += self.hidden
+        self.meta = self.start
         kernel.packets[self.context] = self
 
     @property
@@ -118,7 +122,7 @@ class Packet:
         """Takes bytes from the headroom (`delta` below 0) or gives them back; 0, or -EINVAL where
         there are none. With `clear`, new bytes are zero."""
         start = self.start + delta
-        if start < self.buffer or start > self.end:
+        if start < self.lowest + (self.start - self.meta) or start > self.end:
             return -EINVAL
         if clear and delta < 0:
             self.memory.view(start, -delta)[:] = bytes(-delta)
@@ -145,8 +149,9 @@ class Packet:
         return bytes(self.memory.view(self.context, SK_BUFF_SIZE))
 
     def whole(self) -> builtins.bytes:
-        """All bytes, with the link header where the program did not see it."""
-        start = self.start - ETHERNET if self.start == self.mac + ETHERNET else self.start
+        """All bytes, with what lies before the data: XDP's metadata, or the link header where the
+        program did not see it."""
+        start = self.meta if self.is_xdp else self.start - self.hidden
         return bytes(self.memory.view(start, self.end - start))
 
     def load(self, offset: int, size: int) -> int | None:

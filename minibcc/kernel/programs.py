@@ -81,6 +81,7 @@ def load(kernel: Kernel, request: ProgLoad) -> Loaded:
     if request.prog_btf_fd is not None:
         btf = kernel.descriptors.object(request.prog_btf_fd, BtfObject)
     functions = _functions(request, btf)
+    attach_func = _attach_function(kernel, request)
     verdict = verify(
         Source(
             instructions=tuple(instructions),
@@ -92,6 +93,7 @@ def load(kernel: Kernel, request: ProgLoad) -> Loaded:
             functions=functions,
             has_btf=btf is not None,
             log_level=request.log_level,
+            attach_func=attach_func,
         ),
         kernel.environment,
     )
@@ -100,6 +102,8 @@ def load(kernel: Kernel, request: ProgLoad) -> Loaded:
         raise ProgramRefused(errno, os.strerror(errno), verdict.log, verdict.refusal)
     program = _build(kernel, request, instructions, maps, verdict.facts, btf)
     program.gpl = gpl
+    if attach_func is not None:
+        program.attach_to = attach_func.name
     kernel.programs.add(program)
     fd = kernel.descriptors.add_object(program)
     program.put()  # the descriptor holds it now
@@ -201,6 +205,30 @@ def _functions(request: ProgLoad, btf: BtfObject | None) -> tuple[tuple[int, Fun
             raise failure(EINVAL)
         found.append((slot, kind))
     return tuple(found)
+
+
+def _attach_function(kernel: Kernel, request: ProgLoad) -> Func | None:
+    """The kernel function (or tracepoint) that a tracing program is for: ``attach_btf_id`` of the
+    kernel's BTF. Raises EINVAL for what is none."""
+    if not request.attach_btf_id:
+        return None
+    from minibcc.btf.types import Func, FuncProto, Ptr, Typedef
+
+    try:
+        found = kernel.vmlinux.types().type(request.attach_btf_id)
+    except (OSError, ValueError, IndexError, KeyError):
+        raise failure(EINVAL) from None
+    if isinstance(found, Func):
+        return found
+    if isinstance(found, Typedef) and found.name.startswith(RAW_PREFIX):
+        target = found.of
+        if isinstance(target, Ptr) and isinstance(target.to, FuncProto):
+            return Func(found.name.removeprefix(RAW_PREFIX), target.to)
+    raise failure(EINVAL)
+
+
+RAW_PREFIX = "btf_trace_"
+"""The typedef of a raw tracepoint's prototype is called so, and then as the tracepoint is."""
 
 
 def _build(
@@ -314,14 +342,10 @@ def info(kernel: Kernel, program: Program, *, jited: bool) -> ProgInfo:
         run_cnt=program.run_count,
         verified_insns=program.facts.processed,
         attach_btf_id=program.attach_btf_id,
-        attach_btf_obj_id=VMLINUX_BTF if program.attach_btf_id else 0,
+        attach_btf_obj_id=kernel.vmlinux.id if program.attach_btf_id else 0,
         prog_tags=_function_tags(program),
     )
     return _with_native_code(kernel, program, known) if jited else known
-
-
-VMLINUX_BTF = 1
-"""The id of the kernel's own BTF: it is always the first."""
 
 
 def _function_tags(program: Program) -> tuple[bytes, ...]:

@@ -13,6 +13,7 @@ from minibcc.kernel.descriptors import ObjectDescription
 from minibcc.kernel.errnos import failure
 from minibcc.kernel.events import KPROBE_TYPE, UPROBE_TYPE
 from minibcc.kernel.maps.base import Map
+from minibcc.kernel.network import DEVICES
 from minibcc.kernel.objects import Link, Program
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 PMU = "/sys/bus/event_source/devices"
 PROGRAM_STRUCT_SIZE = 72
 """Bytes of ``struct bpf_prog`` before its instructions in Linux 6.18."""
+
+
+def _always(content: bytes) -> Callable[[Kernel], bytes]:
+    """A file that never changes."""
+    return lambda kernel: content
+
 
 FILES: dict[str, Callable[[Kernel], bytes]] = {
     f"{PMU}/kprobe/type": lambda kernel: b"%d\n" % KPROBE_TYPE,
@@ -35,6 +42,10 @@ FILES: dict[str, Callable[[Kernel], bytes]] = {
     "/proc/sys/kernel/perf_event_max_stack": lambda kernel: b"127\n",
     "/proc/sys/kernel/perf_event_max_sample_rate": lambda kernel: b"100000\n",
     "/proc/sys/net/core/bpf_jit_enable": lambda kernel: b"1\n",
+    **{
+        f"/sys/class/net/{name}/ifindex": _always(b"%d\n" % index)
+        for index, name in DEVICES.items()
+    },
 }
 
 

@@ -8,7 +8,7 @@ mm/maccess.c.
 
 from __future__ import annotations
 
-from errno import EFAULT, EINVAL, EPERM
+from errno import EFAULT, EINVAL, EPERM, ERANGE
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.helpers.registry import helper
@@ -84,10 +84,15 @@ def _copy(
     view = run.memory.view(target, size)
     try:
         view[:] = read(run, source, size)
-    except BadAddress:
+    except BadAddress as bad:
         view[:] = bytes(size)
-        return -EFAULT
+        return _error(read, bad)
     return 0
+
+
+def _error(read: Callable[[Run, int, int], bytes], bad: BadAddress) -> int:
+    """Reading the kernel refuses user addresses with an errno of its own."""
+    return -ERANGE if read is read_kernel and bad.address < KERNEL_START else -EFAULT
 
 
 def _copy_string(
@@ -99,9 +104,9 @@ def _copy_string(
     view = run.memory.view(target, size)
     try:
         text = read_string(run, read, source, size)
-    except BadAddress:
+    except BadAddress as bad:
         view[:] = bytes(size)
-        return -EFAULT
+        return _error(read, bad)
     view[: len(text)] = text
     return len(text)
 

@@ -18,7 +18,8 @@ from typing import Protocol
 
 from minibcc.machine.memory import BadAddress
 
-PRINTABLE = frozenset(string.printable.encode())
+REFUSED = frozenset({*range(32), 127} - set(b"\t\n\v\f\r"))
+"""Characters that no format may hold; texts in UTF-8 pass."""
 SPACE = frozenset(b" \t\n\v\f\r")
 PUNCTUATION = frozenset(string.punctuation.encode())
 DIGITS = frozenset(b"0123456789")
@@ -74,9 +75,8 @@ class _Scanner:
 
 def format_message(text: bytes, arguments: Sequence[int], reader: Reader) -> bytes:
     """The message. `text` is without its NUL. Raises BadFormat."""
-    for char in text:
-        if char not in PRINTABLE:
-            raise BadFormat
+    if not REFUSED.isdisjoint(text):
+        raise BadFormat
     scanner = _Scanner(text, arguments, reader)
     out: list[bytes] = []
     while scanner.at < len(text):
@@ -157,10 +157,10 @@ def _pointer(scanner: _Scanner, modifiers: str, value: int) -> bytes:
     kind = chr(scanner.peek(1))
     if kind in "ku" and scanner.peek(2) == ord("s"):
         scanner.at += 2
-        return _string(scanner, modifiers, kind, value)
-    if scanner.ends(1):
-        scanner.at += 1
-        return _padded(modifiers, hashed(value))
+        return _string(scanner, "", kind, value)  # Linux forgets the width here
+    if scanner.ends(1) or kind in "xK":
+        scanner.at += 1 if scanner.ends(1) else 2
+        return _number(modifiers, value if kind == "x" else hashed(value))
     make = _POINTERS.get(kind)
     if make is not None:
         scanner.at += 2
@@ -176,17 +176,20 @@ def _pointer(scanner: _Scanner, modifiers: str, value: int) -> bytes:
     return _padded(modifiers, _address(data, kind))
 
 
-def hashed(value: int) -> bytes:
-    """``%p``: a number that tells pointers apart without saying where they lie."""
-    if value == 0:
-        return b"(null)".rjust(16)
-    digest = hashlib.blake2b(value.to_bytes(8, "little"), digest_size=4).hexdigest()
-    return f"00000000{digest}".encode()
+def _number(modifiers: str, value: int) -> bytes:
+    """A pointer as a number: sixteen digits, unless a width was asked for."""
+    if modifiers.strip("0+- "):
+        return _integer(modifiers, "x", value, 64)
+    return f"{value:016x}".encode()
+
+
+def hashed(value: int) -> int:
+    """``%p``: a number that tells pointers apart without saying where they lie; 0 stays."""
+    digest = hashlib.blake2b(value.to_bytes(8, "little"), digest_size=4).digest()
+    return int.from_bytes(digest, "little") if value else 0
 
 
 _POINTERS: dict[str, Callable[[Reader, int], bytes]] = {
-    "K": lambda reader, value: hashed(value),
-    "x": lambda reader, value: f"{value:016x}".encode(),
     "s": lambda reader, value: reader.symbol(value, offset=False).encode(),
     "S": lambda reader, value: reader.symbol(value, offset=True).encode(),
     "B": lambda reader, value: reader.symbol(value, offset=True).encode(),

@@ -22,6 +22,7 @@ MASK32 = 0xFFFF_FFFF
 RECOMPUTE_CSUM, INVALIDATE_HASH = 1, 2
 HDR_START_MAC, HDR_START_NET = 0, 1
 ETHERNET = 14
+SOCKET_COOKIE = 1
 META_MAX = 252
 PKT_TYPE, VLAN_PRESENT, VLAN_TCI, VLAN_PROTO, HASH = 4, 20, 24, 28, 68
 """Fields of struct __sk_buff that helpers read or write."""
@@ -150,7 +151,7 @@ def xdp_adjust_meta(run: Run, context: int, delta: int, r3: int, r4: int, r5: in
     packet = _packet(run)
     meta = packet.meta + signed32(delta)
     size = packet.start - meta
-    if meta < packet.buffer or size < 0:
+    if meta < packet.lowest or size < 0:
         return -EINVAL
     if size % 4 or size > META_MAX:
         return -EACCES
@@ -231,17 +232,15 @@ def csum_level(run: Run, context: int, level: int, r3: int, r4: int, r5: int) ->
     return -EACCES if level == 0 else 0 if level <= 3 else -EINVAL
 
 
-@helper(
-    "get_cgroup_classid", "get_route_realm", "get_socket_cookie", "skb_cgroup_id", "sk_cgroup_id"
-)
+@helper("get_cgroup_classid", "get_route_realm", "get_socket_uid", "skb_cgroup_id", "sk_cgroup_id")
 def nothing_known(run: Run, context: int, r2: int, r3: int, r4: int, r5: int) -> int:
-    """A packet of a test belongs to no socket and has no route."""
+    """A packet has no route and no cgroup; its socket is root's."""
     return 0
 
 
-@helper("get_socket_uid")
-def get_socket_uid(run: Run, context: int, r2: int, r3: int, r4: int, r5: int) -> int:
-    return 65534  # overflowuid: there is no socket
+@helper("get_socket_cookie")
+def get_socket_cookie(run: Run, context: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    return SOCKET_COOKIE
 
 
 @helper("skb_ecn_set_ce")

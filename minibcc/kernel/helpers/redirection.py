@@ -9,6 +9,7 @@ from errno import EINVAL
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.helpers.registry import helper
+from minibcc.kernel.network import DEVICES
 
 if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import Run
@@ -55,7 +56,7 @@ def redirect_neigh(run: Run, device: int, params: int, size: int, flags: int, r5
 
 @helper("clone_redirect")
 def clone_redirect(run: Run, context: int, device: int, flags: int, r4: int, r5: int) -> int:
-    if flags & ~INGRESS or device & MASK32 not in run.kernel.devices:
+    if flags & ~INGRESS or device & MASK32 not in DEVICES:
         return -EINVAL
     return 0
 

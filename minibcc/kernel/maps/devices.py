@@ -16,6 +16,7 @@ from minibcc.abi.bpf import MapFlags, MapType, ProgType
 from minibcc.kernel.errnos import failure
 from minibcc.kernel.maps.array import IndexedMap
 from minibcc.kernel.maps.base import EXIST, NOEXIST, Map, power_of_two
+from minibcc.kernel.network import DEVICES
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
@@ -138,7 +139,7 @@ class DeviceMap(Redirection):
                 raise failure(EINVAL)
             self._remove(key)
             return
-        if index not in self.kernel.devices:
+        if index not in DEVICES:
             raise failure(EINVAL)
         program = self._program(value, 0)
         if hashed and key not in self.elements and len(self.elements) >= self.max_entries:
