@@ -170,6 +170,42 @@ def test_the_image_of_a_run_is_the_one_that_runs(engine, arena):
     assert seen == ["first", "other", "first"]
 
 
+def test_repeating(engine, arena):
+    calls = []
+
+    def count(run, *rest):
+        calls.append(run.image.name)
+        if len(calls) == 9:
+            raise Interruption
+        return len(calls)
+
+    address = arena.allocate(8)
+    counting = image(
+        """
+        r6 = *(u64 *)(r1 +0)
+        r6 += 1
+        *(u64 *)(r1 +0) = r6
+        r0 = *(u64 *)(r10 -8)
+        *(u64 *)(r10 -8) = r6
+        call count#1
+        exit
+        """,
+        {1: count},
+    )
+    run = Run(arena, tail_call=lambda *rest: counting)
+    assert engine.repeat(counting, run, (address,), 5) == 5
+    assert arena.load(address, 8) == 5
+    jumping = image("call tail_call#12\nexit", {})
+    assert engine.repeat(jumping, run, (address,), 3) == 8
+    with pytest.raises(Interruption):
+        engine.repeat(counting, run, (address,), 100)
+    assert arena.load(address, 8) == 9
+    calls.clear()
+    tails = image("call tail_call#12\nr0 = 1\nexit", {})
+    ends = image("r0 = 2\nexit", {})
+    assert engine.repeat(tails, Run(arena, tail_call=lambda *rest: ends), (0,), 100) == 2
+
+
 class Diary:
     def __init__(self):
         self.lines = []

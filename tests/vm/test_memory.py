@@ -144,10 +144,11 @@ def test_nested_runs_have_chains_of_their_own(arena):
     inner = arena.push_stack()
     assert inner != outer
     for chain in (outer, inner):
-        arena.check(chain + FRAME_PITCH - 512, 512, write=True)
-        arena.check(chain + 8 * FRAME_PITCH - 8, 8, write=True)
-        faults(arena, chain + FRAME_PITCH - 520, 8)
-        faults(arena, chain + FRAME_PITCH, 8)
+        arena.check(chain, 512, write=True)
+        arena.check(chain + 7 * FRAME_PITCH + 504, 8, write=True)
+        faults(arena, chain - 8, 8)
+        faults(arena, chain + 512, 8)
+        faults(arena, chain + FRAME_PITCH - 8, 8)
     arena.pop_stack()
     assert arena.push_stack() == inner
 

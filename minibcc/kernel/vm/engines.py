@@ -44,12 +44,19 @@ class Auto:
         return self._jit
 
     def run(self, image: Image, run: Run, arguments: tuple[int, ...] = ()) -> int:
+        return self._choose(image, 1).run(image, run, arguments)
+
+    def repeat(self, image: Image, run: Run, arguments: tuple[int, ...], count: int) -> int:
+        return self._choose(image, count).repeat(image, run, arguments, count)
+
+    def _choose(self, image: Image, count: int) -> Engine:
+        """The engine for the next `count` runs of an image."""
         if image.native is None:
-            image.runs += 1
+            image.runs += count
             limit = WARM if "llvmlite.binding" in sys.modules else COLD
             if image.runs * len(image.instructions) < limit or not _can_compile():
-                return self._interpreter.run(image, run, arguments)
-        return self.jit().run(image, run, arguments)
+                return self._interpreter
+        return self.jit()
 
 
 def _can_compile() -> bool:

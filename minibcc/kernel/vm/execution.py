@@ -18,10 +18,10 @@ What a program does not see of the instruction set, but an image holds, as in Li
 verification: loads of kernel memory through BTF pointers have mode `PROBE_MEM` (`PROBE_MEMSX` if
 sign extended), and read 0 where there is nothing to read.
 
-Frames: a run gets a chain of `FRAMES` frames from the arena, `FRAME_PITCH` apart. The upper
-`STACK_SIZE` bytes are the frame, the lower ones a gap that is nobody's; R10 is the frame's end. All
-registers but the arguments and R10 are 0 at the start of a function; R1 to R5 survive a call as
-they were (no verified program can tell).
+Frames: a run gets a chain of `FRAMES` frames from the arena, one every `FRAME_PITCH` bytes; after
+the `STACK_SIZE` bytes of each comes a gap that is nobody's. R10 is the frame's end. All registers
+but the arguments and R10 are 0 at the start of a function; R1 to R5 survive a call as they were (no
+verified program can tell).
 """
 
 from __future__ import annotations
@@ -110,6 +110,11 @@ class Engine(Protocol):
     def run(self, image: Image, run: Run, arguments: tuple[int, ...] = ()) -> int:
         """R0 at the end, unsigned 64 bits. `arguments` go to R1 and on (usually the context).
         Raises `Fault` where the program does what the verifier should have refused."""
+        ...
+
+    def repeat(self, image: Image, run: Run, arguments: tuple[int, ...], count: int) -> int:
+        """`run`, `count` times (at least once) with only R1 given; the last one's R0. Native code
+        repeats without coming up to Python in between, as BPF_PROG_TEST_RUN does."""
         ...
 
 

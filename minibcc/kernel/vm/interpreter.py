@@ -134,11 +134,17 @@ class Interpreter:
         run.call = call
         state.frames.append(Frame(image, END, state.registers.copy(), 0))
         try:
-            state.begin([argument & MASK64 for argument in arguments], chain + FRAME_PITCH)
+            state.begin([argument & MASK64 for argument in arguments], chain + STACK_SIZE)
             return _execute(state, 0)
         finally:
             run.call = None
             run.memory.pop_stack()
+
+    def repeat(self, image: Image, run: Run, arguments: tuple[int, ...], count: int) -> int:
+        """R0 of the last of `count` executions."""
+        for _ in range(count):
+            result = self.run(image, run, arguments)
+        return result
 
 
 def _execute(state: State, position: int) -> int:

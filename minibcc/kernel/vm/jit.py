@@ -15,14 +15,15 @@ by another.
 from __future__ import annotations
 
 import ctypes
+import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minibcc.abi.bpf import MAX_CALL_FRAMES, MAX_TAIL_CALLS
+from minibcc.abi.bpf import MAX_CALL_FRAMES, MAX_TAIL_CALLS, STACK_SIZE
 from minibcc.kernel.vm.decode import rows
 from minibcc.kernel.vm.execution import CODE, FRAME_PITCH, FRAMES, Fault, Image, Run
-from minibcc.kernel.vm.lift import lift
-from minibcc.kernel.vm.native import GOOD, Level, session
-from minibcc.kernel.vm.translate import ABORT, FRAME, LIMIT, SLOT
+from minibcc.kernel.vm.lift import lift, stubs
+from minibcc.kernel.vm.native import FAST, GOOD, Level, session
+from minibcc.kernel.vm.translate import ABORT, CELLS, FRAME, LIMIT, SLOT, TAIL_CALLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,16 +33,16 @@ if TYPE_CHECKING:
 _NUMBER = ctypes.c_uint64
 _CALLBACKS = [ctypes.PYFUNCTYPE(_NUMBER, *[_NUMBER] * count) for count in range(7)]
 _FUNCTION = _CALLBACKS[6]
+_PASSED = struct.Struct("<10Q").pack_into
 _VOID = ctypes.PYFUNCTYPE(None)
 
 
 class Native(NamedTuple):
-    """An image in native code. `entry` takes R1 to R5 and R10; `functions` are the same for every
-    function, by slot. `library` keeps the code, `callbacks` what it calls, alive; `object` is the
-    code as it was before it was loaded, `debug` whether it has a line table."""
+    """An image in native code, at `address`. `functions` are its functions by slot, for callbacks:
+    they take R1 to R5 and R10. `library` keeps the code, `callbacks` what it calls, alive; `object`
+    is the code as it was before it was loaded, `debug` whether it has a line table."""
 
     engine: Jit
-    entry: Callable[..., int]
     functions: dict[int, Callable[..., int]]
     address: int
     library: Any
@@ -57,10 +58,11 @@ class Jit:
 
     def __init__(self, level: Level = GOOD) -> None:
         self.level = level
-        self._cells = (_NUMBER * 4)()
+        self._cells = (_NUMBER * CELLS)()
         self._error: BaseException | None = None
         self._run: Any = None
-        self._tail_calls = 0
+        self._callback = self._call
+        self._targets: dict[int, Native] = {}  # of tail calls: they must live while they run
         self._callbacks: dict[HelperFunction, Any] = {}
         self._fixed = {
             "probe": _CALLBACKS[2](self._guarded(self._probe)),
@@ -68,30 +70,53 @@ class Jit:
             "callx": _CALLBACKS[6](self._guarded(self._callx)),
             "tail_call": _CALLBACKS[3](self._guarded(self._tail_call)),
         }
+        code = session().compile(stubs(), FAST)
+        imports = {"state": ctypes.addressof(self._cells)}
+        self._stubs = session().load(code, imports, ["start", "repeat"])
+        self._start = _CALLBACKS[0](self._stubs["start"])
+        self._repeat = _CALLBACKS[0](self._stubs["repeat"])
 
     # --- running ------------------------------------------------------------------------------
 
     def run(self, image: Image, run: Run, arguments: tuple[int, ...] = ()) -> int:
         """R0 at the end, as `Engine` says."""
+        return self._enter(image, run, arguments, 0)
+
+    def repeat(self, image: Image, run: Run, arguments: tuple[int, ...], count: int) -> int:
+        """R0 of the last of `count` executions. The first that fails ends them."""
+        return self._enter(image, run, arguments, count)
+
+    def _enter(self, image: Image, run: Run, arguments: tuple[int, ...], count: int) -> int:
         native = image.native
         if native is None or native.engine is not self:
             native = self.compile(image)
-        outer = self._run, self._tail_calls, self._cells[LIMIT], self._cells[FRAME]
-        chain = run.memory.push_stack()
-        self._run, self._tail_calls = run, 0
-        self._cells[LIMIT] = chain + FRAMES * FRAME_PITCH
+        cells, outer = self._cells, self._run
+        if outer is not None:  # a helper's doing; what its program needs afterwards
+            kept = cells[FRAME], cells[LIMIT], cells[TAIL_CALLS]
+        top = run.memory.push_stack() + STACK_SIZE
+        self._run = run
         run.image = image
-        run.call = self._call
-        r1, r2, r3, r4, r5, *_ = (*arguments, 0, 0, 0, 0, 0)
+        run.call = self._callback
+        r1, r2, r3, r4, r5 = (
+            (arguments[0], 0, 0, 0, 0) if len(arguments) == 1 else (*arguments, 0, 0, 0, 0, 0)[:5]
+        )
+        _PASSED(
+            cells, 8 * LIMIT,
+            top + (FRAMES - 1) * FRAME_PITCH, 0, native.address, r1, r2, r3, r4, r5, top, count,
+        )  # fmt: skip
         try:
-            result: int = native.entry(r1, r2, r3, r4, r5, chain + FRAME_PITCH)
-            if self._cells[ABORT]:
+            result: int = self._repeat() if count else self._start()
+            if cells[ABORT]:
                 self._raise()
             return result
         finally:
-            run.call = None
             run.memory.pop_stack()
-            self._run, self._tail_calls, self._cells[LIMIT], self._cells[FRAME] = outer
+            run.call = None
+            self._run = outer
+            if outer is not None:
+                cells[FRAME], cells[LIMIT], cells[TAIL_CALLS] = kept
+            else:
+                self._targets.clear()
 
     def _raise(self) -> None:
         """What ended the run: a helper's exception, or a fault of the program's."""
@@ -180,28 +205,25 @@ class Jit:
     def _tail_call(self, context: int, table: int, index: int) -> int:
         """The address to go on at, 0 if the call fails."""
         run = self._run
-        if run.tail_call is None or self._tail_calls >= MAX_TAIL_CALLS:
+        if run.tail_call is None or self._cells[TAIL_CALLS] >= MAX_TAIL_CALLS:
             return 0
         image = run.tail_call(context, table, index)
         if image is None:
             return 0
-        native = image.native
-        if native is None or native.engine is not self:
-            native = self.compile(image)
-        self._tail_calls += 1
+        native = self.compile(image)
+        self._cells[TAIL_CALLS] += 1
+        self._targets[native.address] = native
         run.image = image
-        address: int = native.address
-        return address
+        return native.address
 
     # --- compiling ----------------------------------------------------------------------------
 
     def compile(self, image: Image, *, debug: bool = False) -> Native:
         """Native code for the image, also left in `image.native`; with `debug` it has a line table
-        (see `lift`)."""
-        done = image.native
+        (see `lift`). What is there already is not made again."""
+        done: Native | None = image.native
         if done is not None and done.engine is self and (done.debug or not debug):
-            ready: Native = done
-            return ready
+            return done
         llvm = session()
         lifted = lift(image, llvm.header, debug=debug)
         code = llvm.compile(lifted.text, self.level)
@@ -213,7 +235,6 @@ class Jit:
         }
         native = Native(
             self,
-            functions[0],
             functions,
             library["f0"],
             library,

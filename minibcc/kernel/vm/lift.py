@@ -26,7 +26,17 @@ from minibcc.kernel.vm.dataflow import Block, Function, steps
 from minibcc.kernel.vm.decode import rows, target
 from minibcc.kernel.vm.execution import MAX_LOOPS
 from minibcc.kernel.vm.ir import debug_header
-from minibcc.kernel.vm.translate import Translator
+from minibcc.kernel.vm.translate import (
+    ABORT,
+    CELLS,
+    COUNT,
+    PROGRAM,
+    R1,
+    R5,
+    TAIL_CALLS,
+    TOP,
+    Translator,
+)
 from minibcc.records import Record
 
 if TYPE_CHECKING:
@@ -55,17 +65,61 @@ def lift(image: Image, header: str = "", *, debug: bool = False) -> Lifted:
         _Lifter(function, stack, symbols, checked, metadata if debug else None).text()
         for function, stack in zip(functions, image.stacks, strict=True)
     ]
-    text = [header, "@state = external global [4 x i64]", *map(_declare, symbols.items())]
+    text = [header, _STATE, *map(_declare, symbols.items())]
     text += [*bodies, _ATTRIBUTES, *(debug_header(metadata) if debug else [])]
     return Lifted("\n".join(text), ("state", "memset", *symbols), image.starts)
 
 
+_STATE = f"@state = external global [{CELLS} x i64]"
 _ATTRIBUTES = """declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare i16 @llvm.bswap.i16(i16)
 declare i32 @llvm.bswap.i32(i32)
 declare i64 @llvm.bswap.i64(i64)
 attributes #0 = { nounwind null_pointer_is_valid }
 !0 = !{!"branch_weights", i32 1, i32 2000}"""
+
+
+def stubs() -> str:
+    """A module with ``start`` and ``repeat``: how Python gets into programs. Arguments are in the
+    cells, since each one that ctypes passes costs more than a hundred instructions of a program.
+    ``repeat`` stops at the first run that fails."""
+    registers = range(R1, R5 + 1)
+    names = [f"%r{number}" for number in range(1, 6)]
+    cell = "getelementptr (i64, ptr @state, i64 {})".format
+    load = "\n".join(
+        f"  {name} = load {kind}, ptr {cell(number)}"
+        for name, number, kind in (
+            ("%program", PROGRAM, "ptr"),
+            ("%fp", TOP, "i64"),
+            *((name, number, "i64") for name, number in zip(names, registers, strict=True)),
+        )
+    )
+    call = f"call i64 %program({', '.join(f'i64 {name}' for name in names)}, i64 %fp)"
+    return f"""{_STATE}
+define i64 @start() {{
+{load}
+  %result = {call}
+  ret i64 %result
+}}
+define i64 @repeat() {{
+entry:
+{load}
+  %count = load i64, ptr {cell(COUNT)}
+  br label %again
+again:
+  %left = phi i64 [ %count, %entry ], [ %less, %good ]
+  store i64 0, ptr {cell(TAIL_CALLS)}
+  %result = {call}
+  %flag = load i64, ptr {cell(ABORT)}
+  %failed = icmp ne i64 %flag, 0
+  br i1 %failed, label %done, label %good
+good:
+  %less = sub i64 %left, 1
+  %over = icmp eq i64 %less, 0
+  br i1 %over, label %done, label %again
+done:
+  ret i64 %result
+}}"""
 
 
 def _declare(symbol: tuple[str, str]) -> str:

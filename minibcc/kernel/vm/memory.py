@@ -75,7 +75,8 @@ class Memory(Protocol):
         ...
 
     def push_stack(self) -> int:
-        """A run begins: the address of its chain of frames (see `execution`). Runs may nest."""
+        """A run begins: the address of its chain of frames (see `execution`); R10 of the first is
+        `STACK_SIZE` on. Runs may nest."""
         ...
 
     def pop_stack(self) -> None:
@@ -93,6 +94,8 @@ _UNITS = sorted(
 _FORMATS = {
     size: struct.Struct(code) for size, code in ((1, "<B"), (2, "<H"), (4, "<I"), (8, "<Q"))
 }
+_UNPACK = {size: form.unpack_from for size, form in _FORMATS.items()}
+_PACK = {size: form.pack_into for size, form in _FORMATS.items()}
 _MASKS = {size: (1 << 8 * size) - 1 for size in _FORMATS}
 
 
@@ -187,13 +190,13 @@ class Arena:
     def load(self, address: int, size: int) -> int:
         if address < self.base or address + size > self._end:
             raise _outside(address, size)
-        value: int = _FORMATS[size].unpack_from(self._view, address - self.base)[0]
+        value: int = _UNPACK[size](self._view, address - self.base)[0]
         return value
 
     def store(self, address: int, size: int, value: int) -> None:
         if address < self.base or address + size > self._end:
             raise _outside(address, size)
-        _FORMATS[size].pack_into(self._view, address - self.base, value & _MASKS[size])
+        _PACK[size](self._view, address - self.base, value & _MASKS[size])
 
     def check(self, address: int, size: int, *, write: bool) -> None:
         span = self._spans.get(address >> _SPAN_BITS)
@@ -210,26 +213,54 @@ class Arena:
                         return
         raise Fault(self._reason(address, size, write), address=address, size=size)
 
+    # What an interpreted program does most: the plain case is decided here, the rest by `check`.
+
     def read(self, address: int, size: int) -> int:
-        self.check(address, size, write=False)
-        value: int = _FORMATS[size].unpack_from(self._view, address - self.base)[0]
-        return value
+        span = self._spans.get(address >> _SPAN_BITS)
+        if span is not None:
+            allocation = self._live.get(address - (address - span[0]) % span[1])
+            if (
+                allocation is None
+                or allocation[3]
+                or not allocation[1]
+                or address + size > allocation[0]
+            ):
+                self.check(address, size, write=False)
+            value: int = _UNPACK[size](self._view, address - self.base)[0]
+            return value
+        raise Fault(self._reason(address, size, False), address=address, size=size)
 
     def write(self, address: int, size: int, value: int) -> None:
-        self.check(address, size, write=True)
-        _FORMATS[size].pack_into(self._view, address - self.base, value & _MASKS[size])
+        span = self._spans.get(address >> _SPAN_BITS)
+        if span is not None:
+            allocation = self._live.get(address - (address - span[0]) % span[1])
+            if (
+                allocation is None
+                or allocation[3]
+                or not allocation[2]
+                or address + size > allocation[0]
+            ):
+                self.check(address, size, write=True)
+            _PACK[size](self._view, address - self.base, value & _MASKS[size])
+            return
+        raise Fault(self._reason(address, size, True), address=address, size=size)
 
     def push_stack(self) -> int:
+        if self._depth == len(self._chains):
+            self._chains.append(self._chain())
         self._depth += 1
-        if self._depth > len(self._chains):
-            self._chains.append(
-                self.allocate(
-                    FRAME_PITCH * FRAMES,
-                    stride=FRAME_PITCH,
-                    window=(FRAME_PITCH - STACK_SIZE, STACK_SIZE),
-                )
-            )
         return self._chains[self._depth - 1]
+
+    def _chain(self) -> int:
+        """Frames one after the other, each an allocation of its own."""
+        unit = _unit(FRAMES * FRAME_PITCH, _SPAN)
+        free = self._free.get(unit) or self._carve(unit)
+        chain = free.pop()
+        for number in range(chain >> _SPAN_BITS, chain + unit >> _SPAN_BITS):
+            self._spans[number] = (chain, FRAME_PITCH)
+        for frame in range(chain, chain + FRAMES * FRAME_PITCH, FRAME_PITCH):
+            self._live[frame] = _Allocation(frame + STACK_SIZE, True, True, 0, 0, 0)
+        return chain
 
     def pop_stack(self) -> None:
         self._depth -= 1

@@ -10,6 +10,7 @@ smallest number by -1 gives itself; shifts take the low 5 or 6 bits of their cou
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -54,14 +55,14 @@ def arithmetic(bits: int) -> dict[str, Binary]:
         "mul": lambda a, b: (a * b) & mask,
         "div": lambda a, b: a // b if b else 0,
         "sdiv": sdiv,
-        "or": lambda a, b: a | b,
-        "and": lambda a, b: a & b,
+        "or": operator.or_,
+        "and": operator.and_,
         "lsh": lambda a, b: (a << (b & count)) & mask,
         "rsh": lambda a, b: a >> (b & count),
         "neg": lambda a, _: -a & mask,
         "mod": lambda a, b: a % b if b else a,
         "smod": smod,
-        "xor": lambda a, b: a ^ b,
+        "xor": operator.xor,
         "mov": lambda _, b: b,
         "arsh": lambda a, b: (signed(a, bits) >> (b & count)) & mask,
     }
@@ -71,12 +72,12 @@ def conditions(bits: int) -> dict[str, Condition]:
     """Jump to its test of (dst, src)."""
     sign = 1 << bits - 1  # flipping it turns the signed order into the unsigned one
     return {
-        "jeq": lambda a, b: a == b,
-        "jne": lambda a, b: a != b,
-        "jgt": lambda a, b: a > b,
-        "jge": lambda a, b: a >= b,
-        "jlt": lambda a, b: a < b,
-        "jle": lambda a, b: a <= b,
+        "jeq": operator.eq,
+        "jne": operator.ne,
+        "jgt": operator.gt,
+        "jge": operator.ge,
+        "jlt": operator.lt,
+        "jle": operator.le,
         "jset": lambda a, b: a & b != 0,
         "jsgt": lambda a, b: a ^ sign > b ^ sign,
         "jsge": lambda a, b: a ^ sign >= b ^ sign,
@@ -99,10 +100,10 @@ def swap(op: str, value: int, size: int) -> int:
 
 
 ATOMICS: dict[str, Binary] = {
-    "add": lambda old, operand: old + operand,
-    "or": lambda old, operand: old | operand,
-    "and": lambda old, operand: old & operand,
-    "xor": lambda old, operand: old ^ operand,
+    "add": operator.add,
+    "or": operator.or_,
+    "and": operator.and_,
+    "xor": operator.xor,
     "xchg": lambda _, operand: operand,
 }
 """What an atomic operation leaves in memory (its low bytes); ``fetch_`` forms do the same."""

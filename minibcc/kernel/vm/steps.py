@@ -76,6 +76,18 @@ def _alu(insn: Instruction, row: Opcode, slot: int, image: Image) -> Step:
     operation = ARITHMETIC[row.bits][row.op]
     immediate = _operand(insn, row)
     match row.bits, row.by_reg:
+        case _ if row.op == "mov" and not row.by_reg:
+
+            def step(registers: list[int], state: State) -> int:
+                registers[dst] = immediate
+                return following
+
+        case 64, True if row.op == "mov":
+
+            def step(registers: list[int], state: State) -> int:
+                registers[dst] = registers[src]
+                return following
+
         case 64, True:
 
             def step(registers: list[int], state: State) -> int:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from minibcc.isa.instruction import Instruction
     from minibcc.isa.opcodes import Opcode
 
-ABORT, SLOT, FRAME, LIMIT = range(4)
+ABORT, SLOT, FRAME, LIMIT, TAIL_CALLS, PROGRAM, R1, _, _, _, R5, TOP, COUNT, CELLS = range(14)
 """The cells at ``state``: the run must end; 1 + the slot where, if nothing was called; R10 at the
-last call of a helper (for callbacks); the end of the chain of frames."""
-
+last call of a helper (for callbacks); the end of the chain of frames; tail calls so far; what to
+start, with which registers, and how often. And how many cells there are."""
 _PREDICATES = {
     "jeq": "eq", "jne": "ne", "jgt": "ugt", "jge": "uge", "jlt": "ult", "jle": "ule",
     "jsgt": "sgt", "jsge": "sge", "jslt": "slt", "jsle": "sle", "jset": "ne",
@@ -220,9 +220,8 @@ class Translator(Writer):
         pointer = self.new(f"inttoptr i64 {there} to ptr")
         rest = "i64 0, i64 0, i64 0, i64 0"
         result = self.new(f"call i64 {pointer}(i64 {arguments[0]}, {rest}, i64 %fp)")
-        if self.function.start:
-            self.symbols.setdefault("tail_return", _SIGNATURES["tail_return"])
-            self.emit("call void @tail_return()")
+        self.symbols.setdefault("tail_return", _SIGNATURES["tail_return"])
+        self.emit("call void @tail_return()")
         self.emit(f"ret i64 {result}")
         self.begin(stay)
 
