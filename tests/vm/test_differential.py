@@ -12,7 +12,7 @@ from minibcc.isa import text
 from minibcc.kernel.vm.interpreter import Interpreter
 from minibcc.kernel.vm.jit import Jit
 from minibcc.kernel.vm.memory import Arena
-from minibcc.kernel.vm.native import FAST, GOOD
+from minibcc.kernel.vm.native import BEST, FAST, GOOD
 from tests.vm import rig
 from tests.vm.generator import program
 
@@ -26,11 +26,11 @@ def arena():
     arena.close()
 
 
-@pytest.mark.parametrize("level", [FAST, GOOD], ids=["fast", "good"])
+@pytest.mark.parametrize("level", [FAST, GOOD, BEST], ids=["fast", "good", "best"])
 def test_engines_agree(arena, level):
     jit = Jit(level)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(st.randoms(use_true_random=False))
     def agree(random: Random):
         case = {"instructions": program(random), "memory": PATTERN}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from minibcc.kernel.vm.execution import Fault, Image, Run
 from minibcc.kernel.vm.interpreter import Interpreter
 from minibcc.kernel.vm.jit import Jit
 from minibcc.kernel.vm.memory import Arena
+from minibcc.kernel.vm.native import BEST, FAST, GOOD
 from tests.vm import rig
 
 
@@ -248,16 +250,61 @@ def test_engines_by_name():
         engines.make("valgrind")
 
 
-def test_auto_compiles_what_runs_often(arena, monkeypatch):
+def test_auto_compiles_what_runs_often_and_better_what_runs_more(arena, monkeypatch):
     monkeypatch.setattr(engines, "WARM", 30)
     monkeypatch.setattr(engines, "COLD", 30)
+    monkeypatch.setattr(engines, "HOT", 60)
     engine = engines.make("auto")
     case = image("r0 = r1\nr0 += 1\nexit", {})
-    compiled = []
-    for number in range(20):
+    levels = []
+    for number in range(30):
         assert engine.run(case, Run(arena), (number,)) == number + 1
-        compiled.append(case.native is not None)
-    assert compiled == [False] * 9 + [True] * 11
+        levels.append(case.native and case.native.level)
+    assert levels == [None] * 9 + [GOOD] * 10 + [BEST] * 11
+    assert engine.repeat(case, Run(arena), (7,), 100) == 8
+
+
+def test_auto_compiles_for_many_repetitions_at_once(arena):
+    engine = engines.make("auto")
+    case = image("r0 = r1\nexit", {})
+    assert engine.repeat(case, Run(arena), (7,), 5_000_000) == 7
+    assert case.native.level == BEST
+
+
+def test_better_code_may_replace_what_is_running(arena):
+    jit = Jit(FAST)
+
+    def improve(run, function, *rest):
+        jit.compile(case, BEST)
+        gc.collect()
+        return run.call(function, 5) if function else 1
+
+    case = image(
+        """
+        r1 = subprog[+4]
+        call improve#1
+        r6 = r0
+        goto pc+2
+        r0 = r1
+        exit
+        r1 = 0
+        call improve#1
+        r0 += r6
+        exit
+        """,
+        {1: improve},
+    )
+    case.starts, case.stacks = (0, 5), (512, 512)
+    assert jit.run(case, Run(arena)) == 6
+    assert case.native.level == BEST
+
+
+@pytest.mark.parametrize("name", engines.NAMES)
+def test_native_code_for_views_of_any_engine(arena, name):
+    engine, case = engines.make(name), image("r0 = r1\nr0 += 1\nexit", {})
+    (function,) = engines.native_code(engine, case)
+    assert function.code
+    assert engine.run(case, Run(arena), (1,)) == 2
 
 
 def test_a_short_script_never_loads_llvm():
@@ -266,6 +313,7 @@ import sys
 from minibcc.kernel.vm import engines
 from minibcc.kernel.vm.execution import Image, Run
 from minibcc.kernel.vm.memory import Arena
+from minibcc.kernel.vm.native import BEST, FAST, GOOD
 from minibcc.isa.instruction import Instruction
 image = Image("short", [Instruction(0xb7), Instruction(0x95)], {})
 engine, arena = engines.make("auto"), Arena()

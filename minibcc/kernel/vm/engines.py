@@ -16,18 +16,23 @@ from minibcc.kernel.vm.interpreter import Interpreter
 if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import Engine, Image, Run
     from minibcc.kernel.vm.jit import Jit
+    from minibcc.kernel.vm.listing import NativeFunction
 
 NAMES = ("interpreter", "jit", "auto")
 
 COLD = 200_000
 """Slots times runs after which a program is compiled though LLVM is not loaded yet: that many
 steps of the interpreter take about as long as loading it."""
-WARM = 40_000
-"""The same where LLVM is loaded."""
+WARM = 20_000
+"""The same where LLVM is loaded: they take about as long as compiling."""
+HOT = 5_000_000
+"""Slots times runs after which a program is compiled again, with all the care there is."""
 
 
 class Auto:
-    """Programs start interpreted and are compiled when they have run often."""
+    """Programs start interpreted, are compiled when they have run often, and compiled well when
+    they run all the time. Each step is taken when the one before has cost about as much as the
+    next will, so none is ever paid for more than twice."""
 
     name = "auto"
 
@@ -44,6 +49,8 @@ class Auto:
         return self._jit
 
     def run(self, image: Image, run: Run, arguments: tuple[int, ...] = ()) -> int:
+        if image.runs < 0:  # nothing more to decide
+            return self._jit.run(image, run, arguments)  # type: ignore[union-attr]  # made by then
         return self._choose(image, 1).run(image, run, arguments)
 
     def repeat(self, image: Image, run: Run, arguments: tuple[int, ...], count: int) -> int:
@@ -51,11 +58,17 @@ class Auto:
 
     def _choose(self, image: Image, count: int) -> Engine:
         """The engine for the next `count` runs of an image."""
-        if image.native is None:
+        if image.runs >= 0:
             image.runs += count
+            steps = image.runs * len(image.instructions)
             limit = WARM if "llvmlite.binding" in sys.modules else COLD
-            if image.runs * len(image.instructions) < limit or not _can_compile():
+            if image.native is None and (steps < limit or not _can_compile()):
                 return self._interpreter
+            if steps >= HOT:
+                from minibcc.kernel.vm.native import BEST
+
+                self.jit().compile(image, BEST)
+                image.runs = -1
         return self.jit()
 
 
@@ -63,6 +76,16 @@ def _can_compile() -> bool:
     from minibcc.kernel.vm.native import NATIVE
 
     return NATIVE
+
+
+def native_code(engine: Engine, image: Image) -> tuple[NativeFunction, ...]:
+    """The image's native code for views: whichever engine runs it, it is compiled now."""
+    from minibcc.kernel.vm.jit import Jit
+    from minibcc.kernel.vm.listing import native_code
+
+    if isinstance(engine, Auto):
+        engine = engine.jit()
+    return native_code(engine if isinstance(engine, Jit) else Jit(), image)
 
 
 def make(name: str) -> Engine:

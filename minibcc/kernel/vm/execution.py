@@ -60,7 +60,7 @@ class Image(Record, frozen=False):
     the functions it may call, by number, and `kfuncs` the kernel's, by BTF id; number 12, the tail
     call, is the engine's own. `program` is the kernel's own object, for helpers. `steps` is the
     interpreter's and `native` the JIT's, once they have prepared the image; `runs` counts for the
-    engine that chooses between them.
+    engine that chooses between them (-1: it has chosen).
     """
 
     name: str

@@ -49,6 +49,7 @@ class Native(NamedTuple):
     callbacks: list[Any]
     object: bytes
     debug: bool
+    level: Level
 
 
 class Jit:
@@ -218,15 +219,19 @@ class Jit:
 
     # --- compiling ----------------------------------------------------------------------------
 
-    def compile(self, image: Image, *, debug: bool = False) -> Native:
-        """Native code for the image, also left in `image.native`; with `debug` it has a line table
-        (see `lift`). What is there already is not made again."""
+    def compile(self, image: Image, level: Level | None = None, *, debug: bool = False) -> Native:
+        """Native code for the image, also left in `image.native`; at the engine's level, if no
+        other is given. With `debug` it has a line table (see `lift`). What is there already at
+        that level is not made again; whoever runs the older code keeps it alive."""
         done: Native | None = image.native
-        if done is not None and done.engine is self and (done.debug or not debug):
-            return done
+        if done is not None and done.engine is self:
+            level = level or done.level
+            if done.level == level and (done.debug or not debug):
+                return done
+        level = level or self.level
         llvm = session()
         lifted = lift(image, llvm.header, debug=debug)
-        code = llvm.compile(lifted.text, self.level)
+        code = llvm.compile(lifted.text, level)
         callbacks = {symbol: self._symbol(symbol, image) for symbol in lifted.symbols}
         imports = {symbol: _address(callback) for symbol, callback in callbacks.items()}
         library = llvm.load(code, imports, [f"f{start}" for start in lifted.functions])
@@ -241,6 +246,7 @@ class Jit:
             list(callbacks.values()),
             code,
             debug,
+            level,
         )
         image.native = native
         return native
