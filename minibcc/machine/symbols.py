@@ -3,11 +3,13 @@
 Functions are those of the kernel's BTF: the one with the lowest type id lies at the start of the
 kernel's text, and each next id `PITCH` bytes behind, as if the kernel had not moved itself
 (``nokaslr``). So a name is an id is an address, and no table is made before somebody reads the
-whole. The few data symbols that tools look for follow behind the text. Mirrors kernel/kallsyms.c.
+whole. The few data symbols that tools look for follow behind the text. A function that has a tag
+``module:NAME`` in the BTF belongs to that module. Mirrors kernel/kallsyms.c.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from minibcc.btf.layout import Kind
@@ -21,6 +23,7 @@ DATA = 0xFFFF_FFFF_8240_0000
 PITCH = 0x200
 """Bytes from one function to the next."""
 
+MODULE = "module:"
 # Data symbols: name, size in bytes, kallsyms' letter.
 DATA_SYMBOLS = (
     ("sys_call_table", 8 * 512, "D"),
@@ -64,6 +67,21 @@ class Symbols:
             self._marks[name] = at
             at += -(-size // 64) * 64
 
+    @cached_property
+    def modules(self) -> dict[int, str]:
+        """The modules of functions, by type id."""
+        raw = self._btf.raw
+        return {
+            raw.record(tag)[3]: name.removeprefix(MODULE)
+            for tag, name in self._btf.named(Kind.DECL_TAG)
+            if name.startswith(MODULE)
+        }
+
+    def module(self, name: str) -> str:
+        """The module that a function belongs to, "" for the kernel itself."""
+        number = self._btf.find_id(Kind.FUNC, name)
+        return self.modules.get(number, "") if number is not None else ""
+
     def address(self, name: str) -> int | None:
         """Where a symbol lies; None if there is none of that name."""
         number = self._btf.find_id(Kind.FUNC, name)
@@ -88,8 +106,10 @@ class Symbols:
     def kallsyms(self) -> bytes:
         """The content of /proc/kallsyms, by address."""
         rows = [f"{TEXT:016x} T {name}\n" for name in TEXT_START]
+        labels = {number: f"\t[{name}]" for number, name in self.modules.items()}
         rows += [
-            f"{self._place(number):016x} T {name}\n" for number, name in self._btf.named(Kind.FUNC)
+            f"{self._place(number):016x} T {name}{labels.get(number, '')}\n"
+            for number, name in self._btf.named(Kind.FUNC)
         ]
         rows.append(f"{self._end:016x} T {TEXT_END}\n")
         rows += [f"{self._marks[name]:016x} {letter} {name}\n" for name, _, letter in DATA_SYMBOLS]

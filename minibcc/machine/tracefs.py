@@ -58,7 +58,7 @@ class Tracefs:
             case ["available_events"]:
                 return self._available_events()
             case ["available_filter_functions"]:
-                return "".join(f"{name}\n" for name in self._functions()).encode()
+                return self._functions()
             case ["events", category, event, file] if self.exists(category, event):
                 found = self.events(category)[event]
                 if file == "format":
@@ -102,5 +102,11 @@ class Tracefs:
             for event in self.events(category)
         ).encode()
 
-    def _functions(self) -> list[str]:
-        return [name for _, name in self._btf.named(Kind.FUNC)]
+    def _functions(self) -> bytes:
+        from minibcc.machine.symbols import Symbols
+
+        modules = Symbols(self._btf).modules
+        return "".join(
+            f"{name} [{modules[number]}]\n" if number in modules else f"{name}\n"
+            for number, name in self._btf.named(Kind.FUNC)
+        ).encode()

@@ -7,7 +7,9 @@ import sys
 import tests.build
 
 names = [
-    module.name for module in pkgutil.iter_modules(tests.build.__path__) if module.name != "__main__"
+    module.name
+    for module in pkgutil.iter_modules(tests.build.__path__)
+    if module.name != "__main__"
 ]
 for name in sys.argv[1:]:
     if name not in names:

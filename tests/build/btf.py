@@ -1,21 +1,38 @@
 """The simulated kernel's BTF, minibcc/machine/data/linux-6.18.btf.
 
 Made from a real kernel's BTF, /sys/kernel/btf/vmlinux (layouts are facts), reduced as
-kernel/reduction.toml says. The file is a plain BTF that any reader takes, with its name index
-behind the string section. Run it on a machine that runs the kernel version of the file's name; the
-result depends on that kernel's BTF and on the files in kernel/ alone.
+kernel/reduction.toml says, with the declarations of kernel/additions.c for what that kernel lacks,
+and a function for each system call of minibcc/btf/data/syscalls.txt. The file is a plain BTF that
+any reader takes, with its name index behind the string section. Run it where a kernel of the
+version in the file's name runs; the result depends on its BTF and on those files alone.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 from minibcc.btf.decode import Btf
 from minibcc.btf.encode import encode
+from minibcc.btf.events import syscalls
+from minibcc.btf.formats import named_type
 from minibcc.btf.layout import Kind
-from minibcc.btf.types import Enum, Struct, Type
+from minibcc.btf.types import (
+    Const,
+    DeclTag,
+    Enum,
+    Func,
+    FuncProto,
+    Int,
+    Param,
+    Ptr,
+    Struct,
+    Type,
+    Typedef,
+)
+from tests.build.declarations import declarations
 
 LIVE = Path("/sys/kernel/btf/vmlinux")
 HERE = Path(__file__).parent / "kernel"
@@ -33,10 +50,19 @@ def reduced(live: bytes) -> bytes:
     """The reduction of a kernel's BTF, with its index behind it."""
     btf = Btf(live)
     rules = tomllib.loads((HERE / "reduction.toml").read_text())
+    added = declarations((HERE / "additions.c").read_text(), btf, "additions.c")
     whole = [*_structs(btf, rules), *_tracepoints(btf), *_enums(btf, rules)]
+    whole += [
+        type
+        for call in syscalls().values()
+        for written, _ in call.params
+        if (type := named_type(btf, written)) is not None
+    ]
+    whole += [type for type in added if isinstance(type, Struct | Enum | Typedef)]
     kept = _reachable(whole)
-    roots = [*whole, *_functions(btf, rules)]
-    data = encode(roots, lambda struct: bool(struct.name) and id(struct) not in kept).data
+    functions = [*_functions(btf, rules), *added, *_syscalls(btf)]
+    functions.sort(key=lambda type: (isinstance(type, DeclTag), getattr(type, "name", "")))
+    data = encode([*whole, *functions], lambda s: bool(s.name) and id(s) not in kept).data
     return data + bytes(-len(data) % 4) + Btf(data).index
 
 
@@ -83,7 +109,18 @@ def _functions(btf: Btf, rules: dict[str, list[str]]) -> list[Type]:
     return [*found, *[tag for tag in tags if tag is not None]]
 
 
-def _matcher(patterns: list[str]):
+def _syscalls(btf: Btf) -> list[Type]:
+    """``__x64_sys_*`` of system calls whose function the kernel's BTF lacks: those without
+    parameters share their code with another one there."""
+    registers = btf.find(Kind.STRUCT, "pt_regs")
+    result = btf.find(Kind.INT, "long int")
+    assert isinstance(registers, Struct) and isinstance(result, Int)
+    proto = FuncProto(result, (Param("regs", Ptr(Const(registers))),))
+    names = [f"__x64_sys_{name}" for name in syscalls()]
+    return [Func(name, proto) for name in names if btf.find_id(Kind.FUNC, name) is None]
+
+
+def _matcher(patterns: list[str]) -> Callable[[str], object]:
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns)).match
 
 
