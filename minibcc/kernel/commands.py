@@ -57,22 +57,28 @@ def _key(map: Map, key: bytes) -> bytes:
 def _value(map: Map, value: bytes) -> bytes:
     if len(value) != map.user_value_size:
         raise failure(EINVAL)
+    if map.lock_offset is not None:  # the lock itself is never copied
+        value = value[: map.lock_offset] + bytes(4) + value[map.lock_offset + 4 :]
     return value
+
+
+def _check_lock(map: Map, flags: int) -> None:
+    """BPF_F_LOCK is for maps that have a lock in their values."""
+    if flags & LOCK and map.lock_offset is None:
+        raise failure(EINVAL)
 
 
 def _map_lookup(kernel: Kernel, request: requests.MapLookup) -> bytes:
     if request.flags & ~LOCK:
         raise failure(EINVAL)
     map = _opened(kernel, request.fd, read=True)
-    if request.flags & LOCK:
-        raise failure(EINVAL)
+    _check_lock(map, request.flags)
     return map.read(map.lookup_key(request.key), request.flags)
 
 
 def _map_update(kernel: Kernel, request: requests.MapUpdate) -> None:
     map = _opened(kernel, request.fd, write=True)
-    if request.flags & LOCK:
-        raise failure(EINVAL)
+    _check_lock(map, request.flags)
     map.write(_key(map, request.key), _value(map, request.value), request.flags)
 
 
@@ -90,8 +96,7 @@ def _map_take(kernel: Kernel, request: requests.MapLookupAndDelete) -> bytes:
     if request.flags & ~LOCK:
         raise failure(EINVAL)
     map = _opened(kernel, request.fd, read=True, write=True)
-    if request.flags & LOCK:
-        raise failure(EINVAL)  # no map has a lock in its values
+    _check_lock(map, request.flags)
     return map.take(_key(map, request.key), request.flags)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.kernel import Kernel
 
 PMU = "/sys/bus/event_source/devices"
-PROGRAM_STRUCT_SIZE = 72
+PROGRAM_STRUCT_SIZE = 96
 """Bytes of ``struct bpf_prog`` before its instructions in Linux 6.18."""
 
 

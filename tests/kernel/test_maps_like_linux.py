@@ -13,6 +13,7 @@ import pytest
 
 from minibcc.abi.bpf import MapFlags, MapType
 from minibcc.abi.requests import (
+    BtfLoad,
     MapCreate,
     MapDelete,
     MapFreeze,
@@ -200,3 +201,47 @@ def with_fd(request: Request, fd: int) -> Request:
 
 def test_possible_cpus_are_what_linux_says():
     assert possible_cpus() >= (os.cpu_count() or 1)
+
+
+BTF = (
+    b"\x9f\xeb\x01\x00"
+    + (24).to_bytes(4, "little")
+    + b"".join(n.to_bytes(4, "little") for n in (0, 32, 32, 9))
+    + b"".join(n.to_bytes(4, "little") for n in (1, 1 << 24, 4, 1 << 24 | 32))
+    + b"".join(n.to_bytes(4, "little") for n in (5, 1 << 24, 8, 64))
+    + b"\0int\0u64\0"
+)
+"""Type 1 is int, type 2 u64."""
+
+
+@pytest.mark.parametrize("map_type", [t for t in MapType if t not in NOT_COMPARED], ids=str)
+def test_types_of_keys_and_values(bodies, map_type):
+    blobs = [system.bpf(BtfLoad(BTF)) for system in bodies]
+    shapes = ((4, 8, 4, 0), (4, 4, 4, 0), (8, 8, 4, 1), (0, 8, 4, 0), (0, 0, 4096, 0), (4, 8, 0, 1))
+    wrong = []
+    for shape, key, value in itertools.product(shapes, (0, 1, 2, 9), (0, 1, 2, 9)):
+        key_size, value_size, count, flags = shape
+        answers = []
+        for system, blob in zip(bodies, blobs, strict=True):
+            answer = ask(
+                system,
+                MapCreate(
+                    map_type,
+                    key_size,
+                    value_size,
+                    count,
+                    map_flags=flags,
+                    btf_fd=blob,
+                    btf_key_type_id=key,
+                    btf_value_type_id=value,
+                ),
+            )
+            if isinstance(answer, int):
+                system.close(answer)
+                answer = "created"
+            answers.append(answer)
+        if answers[0] != answers[1]:
+            wrong.append((shape, key, value, *answers))
+    for system, blob in zip(bodies, blobs, strict=True):
+        system.close(blob)
+    assert not wrong, wrong

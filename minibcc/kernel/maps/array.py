@@ -10,6 +10,7 @@ from errno import E2BIG, EEXIST, EINVAL, ENODEV, ENOENT, EPERM
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags, MapType
+from minibcc.btf.types import Int, strip
 from minibcc.kernel.errnos import checked, failure
 from minibcc.kernel.maps.base import (
     ACCESS_FLAGS,
@@ -23,6 +24,7 @@ from minibcc.kernel.maps.base import (
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
+    from minibcc.btf.types import Type
     from minibcc.kernel.kernel import Kernel
 
 STRUCT_SIZE = 312
@@ -60,6 +62,13 @@ class IndexedMap(Map):
             if round_up(request.value_size, 8) > PER_CPU_LIMIT:
                 raise failure(E2BIG)
 
+    def key_fits(self, key: Type | None) -> bool:
+        """``array_map_check_btf``: a number of 32 bits, or none for a section of variables."""
+        if key is None:
+            return self.max_entries == 1 and self.type == MapType.ARRAY
+        number = strip(key)
+        return isinstance(number, Int) and number.size == 4
+
     def next_key(self, key: bytes | None) -> bytes:
         index = self.max_entries if key is None else int.from_bytes(key, "little")
         if index >= self.max_entries:
@@ -76,7 +85,7 @@ class IndexedMap(Map):
             return -E2BIG
         if flags & NOEXIST:
             return -EEXIST
-        if flags & LOCK:
+        if flags & LOCK and self.lock_offset is None:
             return -EINVAL
         return 0
 

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from minibcc.abi.bpf import MapFlags, MapType
 from minibcc.abi.requests import Batch
+from minibcc.btf.types import Struct, size_of, strip
 from minibcc.kernel.errnos import ENOTSUPP, checked, failure
 from minibcc.kernel.objects import KernelObject
 from minibcc.kernel.verifier.contract import MapFacts
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
+    from minibcc.btf.types import Type
     from minibcc.kernel.events import PerfEvent
     from minibcc.kernel.kernel import Kernel
     from minibcc.kernel.objects import BtfObject, Program
@@ -65,6 +67,8 @@ class Map(KernelObject):
         MapType.LRU_PERCPU_HASH,
         MapType.PERCPU_CGROUP_STORAGE,
     )
+    described: ClassVar[bool] = True
+    """Whether BTF may describe its keys and values."""
     batches: ClassVar[bool] = False
     """Whether the BPF_MAP_*_BATCH commands work on it."""
 
@@ -81,6 +85,8 @@ class Map(KernelObject):
         self.request = request
         self.frozen = False
         self.btf: BtfObject | None = None
+        self.lock_offset: int | None = None
+        """Where in its values a ``struct bpf_spin_lock`` lies, where there is one."""
         self.per_cpu = self.type in self.per_cpu_types
         self.stride = round_up(self.value_size, 8)
         self.cpus = kernel.cpus
@@ -104,6 +110,30 @@ class Map(KernelObject):
             raise failure(EINVAL)
         if flags & MapFlags.RDONLY_PROG and flags & MapFlags.WRONLY_PROG:
             raise failure(EINVAL)
+
+    def describe(self, btf: BtfObject) -> None:
+        """``map_check_btf``: takes the types of keys and values if they fit, else EINVAL; ENOTSUPP
+        for a type of map that cannot be described."""
+        try:
+            types = btf.types()
+            key = types.type(self.request.btf_key_type_id)
+            value = types.type(self.request.btf_value_type_id)
+            sizes = (0 if key is None else size_of(key), size_of(value))
+        except (KeyError, ValueError):
+            raise failure(EINVAL) from None
+        fits = self.key_fits(key) if key is None or sizes[0] == self.key_size else False
+        if value is None or not fits or sizes[1] != self.value_size:
+            raise failure(EINVAL)
+        if not self.described:
+            raise failure(ENOTSUPP)
+        self.facts.value_type = value
+        self.lock_offset = _lock_offset(value)
+        self.btf = btf
+        btf.hold()
+
+    def key_fits(self, key: Type | None) -> bool:
+        """Whether the key may be of that type; None is void. The size is right."""
+        return key is not None or not self.described
 
     def release(self) -> None:
         self.kernel.forget_map(self)
@@ -223,8 +253,7 @@ class Map(KernelObject):
         """``generic_map_lookup_batch``: the cursor is the last key that was read."""
         if not self.batches or take:
             raise failure(ENOTSUPP)
-        if flags & ~LOCK or flags & LOCK:
-            raise failure(EINVAL)
+        self.check_batch_flags(flags)
         keys: list[bytes] = []
         values: list[bytes] = []
         key = cursor
@@ -237,11 +266,14 @@ class Map(KernelObject):
             values.append(self.read(key, 0))
         return Batch(tuple(keys), tuple(values), key)
 
+    def check_batch_flags(self, flags: int) -> None:
+        if flags & ~LOCK or (flags & LOCK and self.lock_offset is None):
+            raise failure(EINVAL)
+
     def write_batch(self, keys: tuple[bytes, ...], values: tuple[bytes, ...], flags: int) -> int:
         if not self.batches:
             raise failure(ENOTSUPP)
-        if flags & ~LOCK or flags & LOCK:
-            raise failure(EINVAL)
+        self.check_batch_flags(flags)
         for key, value in zip(keys, values, strict=True):
             self.write(key, value, flags)
         return len(keys)
@@ -249,16 +281,27 @@ class Map(KernelObject):
     def remove_batch(self, keys: tuple[bytes, ...], flags: int) -> int:
         if not self.batches:
             raise failure(ENOTSUPP)
-        if flags & ~LOCK or flags & LOCK:
-            raise failure(EINVAL)
+        self.check_batch_flags(flags)
         for key in keys:
             self.remove(key)
         return len(keys)
 
 
-def update_flags_error(flags: int, *, exists: bool) -> int:
-    """0, or what an update with `flags` fails with where the key exists (or not)."""
-    if flags & ~LOCK > EXIST or flags & LOCK:
+def _lock_offset(value: Type) -> int | None:
+    """Where a ``struct bpf_spin_lock`` lies in a value, in bytes."""
+    struct = strip(value)
+    if isinstance(struct, Struct):
+        for member in struct.members:
+            inner = strip(member.type)
+            if isinstance(inner, Struct) and inner.name == "bpf_spin_lock":
+                return member.offset // 8
+    return None
+
+
+def update_flags_error(flags: int, *, exists: bool, lock: bool = False) -> int:
+    """0, or what an update with `flags` fails with where the key exists (or not); `lock` says
+    whether BPF_F_LOCK may be among them."""
+    if flags & ~LOCK > EXIST or (flags & LOCK and not lock):
         return -EINVAL
     if exists and flags & NOEXIST:
         return -EEXIST

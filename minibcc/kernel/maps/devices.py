@@ -47,6 +47,7 @@ class Redirection(Map):
     key_sizes = (4,)
     value_sizes: ClassVar[tuple[int, ...] | None] = (4,)
     flags_allowed = ACCESS
+    described = False
 
     def __init__(self, kernel: Kernel, request: MapCreate) -> None:
         super().__init__(kernel, request)

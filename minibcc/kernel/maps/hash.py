@@ -196,7 +196,9 @@ class HashMap(Map):
     def _prepare(self, key: bytes, flags: int) -> int:
         """The slot that an update writes to, or a negative errno."""
         slot = self.slots.get(key)
-        error = update_flags_error(flags, exists=slot is not None)
+        error = update_flags_error(
+            flags, exists=slot is not None, lock=self.lock_offset is not None
+        )
         if error:
             return error
         if slot is not None:

@@ -26,6 +26,7 @@ from minibcc.kernel.maps.base import (
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
+    from minibcc.btf.types import Type
     from minibcc.kernel.kernel import Kernel
 
 STRUCT_SIZE = 312
@@ -52,6 +53,9 @@ class QueueMap(Map):
     @property
     def memlock(self) -> int:
         return STRUCT_SIZE + (self.max_entries + 1) * self.value_size
+
+    def key_fits(self, key: Type | None) -> bool:
+        return False
 
     def push(self, value: bytes, flags: int) -> int:
         """BPF_EXIST makes room by dropping the oldest value."""
@@ -120,6 +124,9 @@ class BloomFilter(Map):
     @property
     def memlock(self) -> int:
         return STRUCT_SIZE + round_up(self.size, 64) // 8
+
+    def key_fits(self, key: Type | None) -> bool:
+        return key is None
 
     def _places(self, value: bytes) -> list[int]:
         return [

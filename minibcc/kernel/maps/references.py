@@ -19,6 +19,7 @@ from minibcc.kernel.maps.hash import HashMap
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
+    from minibcc.btf.types import Type
     from minibcc.kernel.kernel import Kernel
     from minibcc.kernel.objects import Program
 
@@ -42,6 +43,9 @@ class ReferenceArray(IndexedMap):
         if request.map_flags & (MapFlags.RDONLY_PROG | MapFlags.WRONLY_PROG):
             raise failure(EINVAL)
         super().check(request)
+
+    def key_fits(self, key: Type | None) -> bool:
+        return not self.described or super().key_fits(key)
 
     @property
     def memlock(self) -> int:
@@ -114,6 +118,7 @@ class PerfEventArray(ReferenceArray):
     """BPF_MAP_TYPE_PERF_EVENT_ARRAY: an event per processor, to write to or to read."""
 
     types = (MapType.PERF_EVENT_ARRAY,)
+    described = False
 
     def __init__(self, kernel: Kernel, request: MapCreate) -> None:
         super().__init__(kernel, request)
@@ -158,6 +163,7 @@ class CgroupArray(ReferenceArray):
     """BPF_MAP_TYPE_CGROUP_ARRAY. There are no cgroup directories to open: it stays empty."""
 
     types = (MapType.CGROUP_ARRAY,)
+    described = False
 
     def cgroup_at(self, index: int) -> int:
         return -E2BIG if index >= self.max_entries else -EINVAL

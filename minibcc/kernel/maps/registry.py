@@ -77,7 +77,10 @@ def create(kernel: Kernel, request: MapCreate) -> Map:
     except MemoryError:
         raise failure(ENOMEM) from None
     if btf is not None:
-        map.btf = btf
-        btf.hold()
+        try:
+            map.describe(btf)
+        except OSError:
+            map.put()
+            raise
     kernel.add_map(map)
     return map

@@ -19,6 +19,7 @@ from minibcc.kernel.maps.base import Map
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
+    from minibcc.btf.types import Type
     from minibcc.kernel.kernel import Kernel
 
 PAGE = 4096
@@ -68,6 +69,9 @@ class RingBuffer(Map):
     def memlock(self) -> int:
         pages = self.size // PAGE
         return STRUCT_SIZE + (META_PAGES + pages) * PAGE + (META_PAGES + 2 * pages) * 8
+
+    def key_fits(self, key: Type | None) -> bool:
+        return False
 
     # --- records -----------------------------------------------------------------------------
 

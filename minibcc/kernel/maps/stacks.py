@@ -17,6 +17,7 @@ from minibcc.kernel.maps.base import Map, power_of_two
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
+    from minibcc.btf.types import Type
     from minibcc.kernel.kernel import Kernel
 
 STRUCT_SIZE = 320
@@ -36,6 +37,7 @@ class StackTraceMap(Map):
     types = (MapType.STACK_TRACE,)
     flags_allowed = MapFlags.NUMA_NODE | MapFlags.RDONLY | MapFlags.WRONLY | MapFlags.STACK_BUILD_ID
     key_sizes = (4,)
+    described = False
 
     @classmethod
     def check(cls, request: MapCreate) -> None:
@@ -56,6 +58,9 @@ class StackTraceMap(Map):
     @property
     def memlock(self) -> int:
         return STRUCT_SIZE + 8 * self.buckets + (BUCKET_SIZE + self.value_size) * self.max_entries
+
+    def key_fits(self, key: Type | None) -> bool:
+        return True
 
     def add(self, stack: tuple[int, ...], flags: int) -> int:
         """The number of a trace (``__bpf_get_stackid``), or a negative errno."""

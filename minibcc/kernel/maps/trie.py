@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags, MapType
 from minibcc.abi.requests import Batch
+from minibcc.btf.types import Struct, strip
 from minibcc.kernel.errnos import ENOTSUPP, failure
 from minibcc.kernel.maps.base import ACCESS_FLAGS, EXIST, KMALLOC_LIMIT, Map, update_flags_error
 from minibcc.kernel.maps.hash import HashMap
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
+    from minibcc.btf.types import Type
     from minibcc.kernel.kernel import Kernel
 
 NODE_SIZE = 24
@@ -55,6 +57,10 @@ class PrefixTrie(HashMap):
         self.given: dict[bytes, bytes] = {}
         """Keys as they were last written, with the bits that do not count, by masked key."""
         self._ordered: list[bytes] | None = None
+
+    def key_fits(self, key: Type | None) -> bool:
+        """``trie_check_btf``: a struct of length and data."""
+        return isinstance(strip(key), Struct)
 
     @property
     def memlock(self) -> int:
