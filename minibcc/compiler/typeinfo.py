@@ -69,18 +69,7 @@ class TypeInfo:
         whole = embedded([*self._roots, *passed])
         roots = [*self._roots, *self._functions.values()]
         self._encoded = encode(roots, lambda type: id(type) not in whole)
-        self.data = self._with_strings(self._encoded.data)
-
-    def _with_strings(self, data: bytes) -> bytes:
-        """The same BTF with more strings at its end."""
-        magic, version, flags, head, type_off, type_len, str_off, size = _HEADER.unpack_from(data)
-        more = bytearray()
-        for text in self._strings:
-            self._strings[text] = size + len(more)
-            more += text.encode() + b"\0"
-        self._strings[""] = 0
-        header = (magic, version, flags, head, type_off, type_len, str_off, size + len(more))
-        return _HEADER.pack(*header) + data[_HEADER.size :] + bytes(more)
+        self.data = with_strings(self._encoded.data, self._strings)
 
     def function(self, name: str, *, main: bool) -> int:
         """The id of a function's type."""
@@ -109,3 +98,14 @@ def embedded(roots: Iterable[Type | None]) -> set[int]:
             case Typedef() as type:
                 stack.append(type.of)
     return found
+
+
+def with_strings(data: bytes, strings: dict[str, int]) -> bytes:
+    """The same BTF with more strings at its end; `strings` learns their offsets."""
+    magic, version, flags, head, type_off, type_len, str_off, size = _HEADER.unpack_from(data)
+    more = bytearray()
+    for text in strings:
+        strings[text] = size + len(more) if text else 0
+        more += text.encode() + b"\0"
+    header = (magic, version, flags, head, type_off, type_len, str_off, size + len(more))
+    return _HEADER.pack(*header) + data[_HEADER.size :] + bytes(more)
