@@ -13,8 +13,8 @@ from minibcc.btf.types import Ptr, align_of, strip
 from minibcc.compiler.lower.constants import constant
 from minibcc.compiler.lower.emitter import Place
 from minibcc.compiler.lower.expressions import Expressions
-from minibcc.compiler.lower.types import INT, LONG, VOID, Kind, Unsupported, kind_of
-from minibcc.compiler.tree import Builtin, Convert
+from minibcc.compiler.lower.types import INT, VOID, Kind, Unsupported, kind_of
+from minibcc.compiler.tree import Address, Builtin, Convert, Decay, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _MAX_COMPARED = 64
 """Words that a comparison of known size compares without a loop."""
-_ENDLESS = str((1 << 63) - 1)
 
 
 class Builtins(Expressions):
@@ -40,60 +39,77 @@ class Builtins(Expressions):
 
     # --- memory ---
 
+    def _pointer(self, e: Expr) -> Place:
+        """What a pointer argument points to, as it was before it became void *: the place that it
+        is the address of, or its pointee, with the alignment known there."""
+        while isinstance(e, Convert) and kind_of(e.operand.type).pointer:
+            e = e.operand
+        if isinstance(e, Address | Decay):
+            return self.place(e.place)
+        type = strip(e.type)
+        to = strip(type.to) if isinstance(type, Ptr) else None
+        return Place(self.rvalue(e), 1 if to is None else max(1, align_of(to)))
+
     def _copy(self, e: Call, used: bool) -> str:
-        target, source, size = self._operands(e)
+        target, source = self._pointer(e.arguments[0]), self._pointer(e.arguments[1])
+        size = self.rvalue(e.arguments[2])
+        self.mark(e.span)
         known = constant(e.arguments[2])
-        to = Place(target, _alignment(e.arguments[0]))
-        source_place = Place(source, _alignment(e.arguments[1]))
         if known is None:
-            self.copy_loop(target, source, size)
+            self.copy_loop(target.pointer, source.pointer, size)
         else:
-            self.copy(to, source_place, known)
-        return target
+            self.copy(target, source, known)
+        return target.pointer
 
     def _move(self, e: Call, used: bool) -> str:
         """memmove: as memcpy where one piece of straight code can hold all of it, else a loop in
         the direction that is safe."""
-        target, source, size = self._operands(e)
+        target, source = self._pointer(e.arguments[0]), self._pointer(e.arguments[1])
+        size = self.rvalue(e.arguments[2])
+        self.mark(e.span)
         known = constant(e.arguments[2])
-        align = min(_alignment(e.arguments[0]), _alignment(e.arguments[1]))
-        if known is not None and self.module.copies_inline(known, align):
-            if known:
-                function = self.intrinsic(
-                    "llvm.memmove.p0.p0.i64", "void", "ptr", "ptr", "i64", "i1 immarg"
-                )
-                self.do(
-                    f"call void {function}(ptr align {align} {target}, "
-                    f"ptr align {align} {source}, i64 {known}, i1 false)"
-                )
-            return target
+        if known == 0:
+            return target.pointer
+        if known and self.module.copies_inline(known, min(target.align, source.align)):
+            function = self.intrinsic(
+                "llvm.memmove.p0.p0.i64", "void", "ptr", "ptr", "i64", "i1 immarg"
+            )
+            self.do(
+                f"call void {function}(ptr align {target.align} {target.pointer}, "
+                f"ptr align {source.align} {source.pointer}, i64 {known}, i1 false)"
+            )
+            return target.pointer
         up, down, after = self.fresh(), self.fresh(), self.fresh()
-        below = self.value(f"icmp ule ptr {target}, {source}")
+        below = self.value(f"icmp ule ptr {target.pointer}, {source.pointer}")
         self.end(f"br i1 {below}, label %{up}, label %{down}")
         self.label(up)
-        self.copy_loop(target, source, size)
+        self.copy_loop(target.pointer, source.pointer, size)
         self.jump(after)
         self.label(down)
-        self.copy_loop(target, source, size, down=True)
+        self.copy_loop(target.pointer, source.pointer, size, down=True)
         self.label(after)
-        return target
+        return target.pointer
 
     def _set(self, e: Call, used: bool) -> str:
-        target, byte, size = self._operands(e)
+        target = self._pointer(e.arguments[0])
+        byte, size = self.rvalue(e.arguments[1]), self.rvalue(e.arguments[2])
+        self.mark(e.span)
         byte = self.convert(byte, self.kind(e.arguments[1].type), Kind("i8", 1, 1))
         known = constant(e.arguments[2])
-        place = Place(target, _alignment(e.arguments[0]))
         if known is None:
-            self.fill_loop(target, byte, size)
+            self.fill_loop(target.pointer, byte, size)
         else:
-            self.clear(place, known, byte)
-        return target
+            self.clear(target, known, byte)
+        return target.pointer
 
     def _compare_memory(self, e: Call, used: bool) -> str:
         """memcmp: below, above or equal to 0, as the first bytes that differ."""
-        left, right, size = self._operands(e)
+        sides = [self._pointer(argument) for argument in e.arguments[:2]]
+        left, right = (side.pointer for side in sides)
+        size = self.rvalue(e.arguments[2])
+        self.mark(e.span)
         known = constant(e.arguments[2])
-        align = min(_alignment(e.arguments[0]), _alignment(e.arguments[1]), 8)
+        align = min(8, *(side.align for side in sides))
         result, after = self._result()
         if known is None or known > _MAX_COMPARED * align:
             index, done = self.count(size, 1)
@@ -139,7 +155,7 @@ class Builtins(Expressions):
     def _compare_text(self, e: Call, used: bool) -> str:
         """strcmp and strncmp: byte by byte, until one differs or both end."""
         left, right, *rest = self._operands(e)
-        size = rest[0] if rest else _ENDLESS
+        size = rest[0] if rest else str(self._bound(e, e.arguments) + 1)
         result, after = self._result()
         index, done = self.count(size, 1)
         self._compare_word(left, right, index, 1, result, after)
@@ -154,20 +170,23 @@ class Builtins(Expressions):
         return self.value(f"load i32, ptr {result}, align 4")
 
     def _length(self, e: Call, used: bool) -> str:
-        """strlen."""
-        (text,) = self._operands(e)
-        length = self.slot(LONG)
-        after, going = self.fresh(), self.fresh()
-        index, done = self.count(_ENDLESS, 1)
-        self.do(f"store i64 {index}, ptr {length}, align 8")
-        at = self.value(f"getelementptr i8, ptr {text}, i64 {index}")
-        byte = self.value(f"load i8, ptr {at}, align 1")
-        ended = self.value(f"icmp eq i8 {byte}, 0")
-        self.end(f"br i1 {ended}, label %{after}, label %{going}")
-        self.label(going)
-        done()
-        self.label(after)
-        return self.value(f"load i64, ptr {length}, align 8")
+        """strlen, of a literal."""
+        return str(self._bound(e, e.arguments[:1]))
+
+    def _bound(self, e: Call, texts: tuple[Expr, ...]) -> int:
+        """The length of the first of `texts` that is a literal: no loop over others would end as
+        far as the verifier can see."""
+        for text in texts:
+            while isinstance(text, Convert):
+                text = text.operand
+            if isinstance(text, Decay) and isinstance(text.place, Literal):
+                return text.place.data.index(0)
+        raise Unsupported(
+            "type/unbounded-text",
+            f"{_name(e)} of text whose length is not known: the verifier wants a bound",
+            "use __builtin_strncmp, or a helper such as bpf_probe_read_kernel_str",
+            e.span,
+        )
 
     # --- bits ---
 
@@ -449,12 +468,3 @@ def _name(e: Call) -> str:
 
 def kind_wide(signed: bool) -> Kind:
     return Kind("i128", 16, 16, signed=signed)
-
-
-def _alignment(e: Expr) -> int:
-    """What a pointer argument's alignment is known to be: its type's before it became void *."""
-    while isinstance(e, Convert) and kind_of(e.operand.type).pointer:
-        e = e.operand
-    type = strip(e.type)
-    to = strip(type.to) if isinstance(type, Ptr) else None
-    return 1 if to is None else max(1, align_of(to))

@@ -110,7 +110,8 @@ class Emitter:
     def slot(self, kind: Kind, align: int = 0) -> str:
         """Memory on the stack, reserved for the whole function."""
         name = f"%s{len(self.entry)}"
-        self.entry.append(f"  {name} = alloca {kind.ir}, align {max(kind.align, align)}")
+        align = max(align, slot_align(kind))
+        self.entry.append(f"  {name} = alloca {kind.ir}, align {align}")
         return name
 
     def intrinsic(self, name: str, result: str, *types: str) -> str:
@@ -197,6 +198,12 @@ class Emitter:
 
     def kind(self, type: Type | None) -> Kind:
         return kind_of(type)
+
+
+def slot_align(kind: Kind) -> int:
+    """How an object on the stack is aligned: what holds a word starts at one, so that it can be
+    copied by words."""
+    return 8 if kind.aggregate and kind.size >= 8 else kind.align
 
 
 def _step(size: str, align: int) -> int:

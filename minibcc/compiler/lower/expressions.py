@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from minibcc.btf.types import Ptr, size_of, strip
 from minibcc.compiler import tree
-from minibcc.compiler.lower.emitter import Emitter, Place
+from minibcc.compiler.lower.emitter import Emitter, Place, slot_align
 from minibcc.compiler.lower.types import (
     LONG,
     VOID,
@@ -201,7 +201,7 @@ class Expressions(Emitter):
 
     def spill(self, operand: str, kind: Kind) -> Place:
         """A fresh object that holds a value."""
-        place = Place(self.slot(kind), kind.align)
+        place = Place(self.slot(kind), slot_align(kind))
         self.store(operand, place, kind)
         return place
 
@@ -255,6 +255,7 @@ class Expressions(Emitter):
             if variable.storage in ("static", "global"):
                 place = Place(self.module.constants.variable(variable), align, volatile)
             else:
+                align = max(align, slot_align(kind))
                 place = Place(self.slot(kind, align), align, volatile)
             self.slots[variable] = place
         return place

@@ -241,10 +241,32 @@ def test_text(left: bytes, right: bytes) -> None:
 
     (a, a_declared), (b, b_declared) = text("a", left), text("b", right)
     order = c.builtin("__builtin_strncmp", c.INT, at(a, 0), at(b, 0), c.number(8, c.U64))
-    length = c.builtin("__builtin_strlen", c.U64, at(a, 0))
+    known = c.decay(tree.Literal(c.SPAN, Array(c.CHAR, len(left) + 1), left + b"\0"))
+    length = c.builtin("__builtin_strlen", c.U64, known)
     total = c.op("+", c.op("*", c.convert(length, c.INT), c.number(10)), order)
     expected = len(left) * 10 + (left > right) - (left < right)
     assert run(a_declared, b_declared, c.give(total)) == expected
+
+
+@kernel
+@pytest.mark.parametrize(("text", "answer"), [(b"abc", 0), (b"abb", 1), (b"abcd", -1), (b"", 1)])
+def test_comparison_with_a_literal(text: bytes, answer: int) -> None:
+    a = c.variable("a", Array(c.CHAR, 8))
+    parts = ((0, 0, a.type, tree.Literal(c.SPAN, Array(c.CHAR, 4), b"abc\0")),)
+    literal = c.decay(tree.Literal(c.SPAN, Array(c.CHAR, len(text) + 1), text + b"\0"))
+    order = c.builtin("__builtin_strcmp", c.INT, at(a, 0), literal)
+    assert run(tree.Declare(c.SPAN, a, tree.Initializer(c.SPAN, parts)), c.give(order)) == u32(
+        answer
+    )
+
+
+@pytest.mark.parametrize("name", ["strlen", "strcmp"])
+def test_text_without_a_bound_is_refused(name: str) -> None:
+    a, a_declared = local("a", 0)
+    text = c.convert(c.address(c.use(a)), Ptr(c.CHAR))
+    called = c.builtin(f"__builtin_{name}", c.INT, *[text] * (2 if name == "strcmp" else 1))
+    with pytest.raises(CompileError, match="type/unbounded-text"):
+        c.build(c.unit(c.program(a_declared, c.give(called))))
 
 
 # --- atomics ---
