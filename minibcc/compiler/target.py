@@ -7,22 +7,23 @@ running kernel's, whichever stands behind the door; everything in it is read whe
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary
 
 from minibcc.btf.decode import Btf
+from minibcc.btf.index import MAGIC as INDEX_FORMAT
 from minibcc.errors import SystemUnavailable
 from minibcc.records import Record
 from minibcc.system.interface import read_file
 
 if TYPE_CHECKING:
     from minibcc.btf.types import Struct
+    from minibcc.compiler.cache import Cache
     from minibcc.system.interface import System
 
 BTF = "/sys/kernel/btf/vmlinux"
 RELEASE = "/proc/sys/kernel/osrelease"
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
-CPUS = ("v1", "v2", "v3", "v4")
 
 
 class Formats(Protocol):
@@ -45,31 +46,19 @@ class Target(Record):
 
     @classmethod
     def from_system(
-        cls,
-        system: System,
-        cpu: str = "v2",
-        indexes: MutableMapping[str, bytes] | None = None,
+        cls, system: System, cpu: str = "v2", cache: Cache | bool | None = None
     ) -> Target:
-        """The target of the kernel behind the door.
+        """The target of the kernel behind the door, whose types are read once per system.
 
-        `indexes` keeps the name index of a BTF that has none behind it, by the hexadecimal
-        fingerprint: building one takes a tenth of a second. Raises SystemUnavailable if the kernel
+        `cache` keeps the name index of a BTF that has none behind it, which takes a tenth of a
+        second to build: None is the user's, False none. Raises SystemUnavailable if the kernel
         shows no BTF.
         """
-        try:
-            data = read_file(system, BTF)
-            release = read_file(system, RELEASE).decode()
-        except OSError as error:
-            raise SystemUnavailable(
-                f"this kernel does not show its types in {BTF}: {error.strerror or error}"
-            ) from error
-        try:
-            btf = Btf(data)
-        except ValueError as error:
-            raise SystemUnavailable(f"{BTF} cannot be read: {error}") from error
-        if indexes is not None and not btf.indexed:
-            btf = _with_index(btf, indexes)
-        return cls(btf, version(release), _formats(system, btf), cpu)
+        known = _KNOWN.get(system)
+        if known is None:
+            known = _KNOWN[system] = _types_of(system, cache)
+        btf, numbers = known
+        return cls(btf, numbers, _formats(system, btf), cpu)
 
     def tracepoint(self, category: str, event: str) -> Struct | None:
         """``struct tracepoint__CATEGORY__EVENT``: what ``args`` points to, with the fields of the
@@ -97,6 +86,9 @@ class Target(Record):
         return sha256(self.btf.fingerprint + rest).digest()
 
 
+_KNOWN: WeakKeyDictionary[System, tuple[Btf, tuple[int, int, int]]] = WeakKeyDictionary()
+
+
 def version(release: str) -> tuple[int, int, int]:
     """What ``uname -r`` says, as numbers: ``6.18.44-generic`` is (6, 18, 44)."""
     numbers = [int(word) for word in re.findall(r"\d+", release.partition("-")[0])[:3]]
@@ -104,23 +96,46 @@ def version(release: str) -> tuple[int, int, int]:
     return major, minor, patch
 
 
-def _with_index(btf: Btf, indexes: MutableMapping[str, bytes]) -> Btf:
-    """The same BTF with its index from `indexes`, or put there now."""
-    key = btf.fingerprint.hex()
-    kept = indexes.get(key)
+def _types_of(system: System, cache: Cache | bool | None) -> tuple[Btf, tuple[int, int, int]]:
+    """The types and the version of a kernel."""
+    try:
+        data = read_file(system, BTF)
+        release = read_file(system, RELEASE).decode()
+    except OSError as error:
+        raise SystemUnavailable(
+            f"this kernel does not show its types in {BTF}: {error.strerror or error}"
+        ) from error
+    try:
+        btf = Btf(data)
+        if not btf.indexed:
+            btf = _with_index(btf, cache)
+    except ValueError as error:
+        raise SystemUnavailable(f"{BTF} cannot be read: {error}") from error
+    return btf, version(release)
+
+
+def _with_index(btf: Btf, cache: Cache | bool | None) -> Btf:
+    """The same BTF with its index from the cache, or made, and kept there, now."""
+    from minibcc.compiler.cache import Cache, default, key
+
+    store = cache if isinstance(cache, Cache) else default() if cache is not False else None
+    if store is None:
+        return btf
+    name = key(("btf index", INDEX_FORMAT, btf.fingerprint))
+    kept = store.get(name)
     if kept is not None:
         try:
             return Btf(btf.data, index=kept)
         except ValueError:
-            pass  # written by another version, or damaged: made again
-    indexes[key] = btf.index
+            pass  # not ours: made again
+    store.put(name, btf.index)
     return btf
 
 
 def _formats(system: System, btf: Btf) -> Formats:
     for place in TRACEFS:
         try:
-            if "sched" in system.listdir(f"{place}/events"):
+            if "events" in system.listdir(place):
                 return _TracefsFormats(system, f"{place}/events")
         except OSError:
             continue

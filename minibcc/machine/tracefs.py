@@ -37,12 +37,13 @@ class Tracefs:
             self._known[category] = {
                 name: event
                 for name, event in self._table.events(category).items()
-                if not event.record or self._has(f"trace_event_raw_{event.record}")
+                if self._is_there(event)
             }
         return self._known[category]
 
-    def _has(self, record: str) -> bool:
-        return self._btf.find_id(Kind.STRUCT, record) is not None
+    def _is_there(self, event: Event) -> bool:
+        record = f"trace_event_raw_{event.record}"
+        return not event.record or self._btf.find_id(Kind.STRUCT, record) is not None
 
     def exists(self, category: str, event: str) -> bool:
         return event in self.events(category)
@@ -93,7 +94,11 @@ class Tracefs:
         return []
 
     def _categories(self) -> list[str]:
-        return [category for category in self._table.categories() if self.events(category)]
+        return [
+            category
+            for category in self._table.categories()
+            if any(self._is_there(event) for event in self._table.events(category).values())
+        ]
 
     def _available_events(self) -> bytes:
         return "".join(
