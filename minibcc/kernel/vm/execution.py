@@ -34,6 +34,7 @@ from minibcc.records import Record
 
 if TYPE_CHECKING:
     from minibcc.isa.instruction import Instruction
+    from minibcc.kernel.vm.layouts import Layout
     from minibcc.kernel.vm.memory import Memory
 
 PROBE_MEM = 0x20
@@ -58,9 +59,10 @@ class Image(Record, frozen=False):
     `instructions` are its slots, with descriptors replaced by addresses; `starts` are the slots at
     which functions begin (0 first); `stacks` the bytes of stack of each, beside it. `helpers` are
     the functions it may call, by number, and `kfuncs` the kernel's, by BTF id; number 12, the tail
-    call, is the engine's own. `program` is the kernel's own object, for helpers. `steps` is the
-    interpreter's and `native` the JIT's, once they have prepared the image; `runs` counts for the
-    engine that chooses between them (-1: it has chosen).
+    call, is the engine's own. `layouts` are what native code may know of its maps, by address.
+    `program` is the kernel's own object, for helpers. `steps` is the interpreter's and `native`
+    the JIT's, once they have prepared the image; `runs` counts for the engine that chooses between
+    them (-1: it has chosen).
     """
 
     name: str
@@ -71,6 +73,7 @@ class Image(Record, frozen=False):
     program: Any = None
     native: Any = None
     kfuncs: dict[int, HelperFunction] = {}  # noqa: RUF012  # never mutated
+    layouts: dict[int, Layout] = {}  # noqa: RUF012
     steps: Any = None
     runs: int = 0
 

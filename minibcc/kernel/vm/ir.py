@@ -23,16 +23,16 @@ def literal(value: int, bits: int) -> str:
     return str(value - (1 << bits) if value >> bits - 1 else value)
 
 
-FIRST = 7
+FIRST = 8
 """The first number of metadata that is free for locations."""
 
 
 def debug_header(metadata: list[str]) -> list[str]:
     """What makes a line table of the metadata that writers have left."""
     return [
-        "!llvm.dbg.cu = !{!1}",
+        "!llvm.dbg.cu = !{!7}",
         "!llvm.module.flags = !{!2, !3}",
-        '!1 = distinct !DICompileUnit(language: DW_LANG_C99, file: !4, producer: "",'
+        '!7 = distinct !DICompileUnit(language: DW_LANG_C99, file: !4, producer: "",'
         " isOptimized: true, runtimeVersion: 0, emissionKind: LineTablesOnly)",
         '!2 = !{i32 2, !"Debug Info Version", i32 3}',
         '!3 = !{i32 7, !"Dwarf Version", i32 4}',
@@ -62,7 +62,7 @@ class Writer:
         self.scope = FIRST + len(self.metadata)
         self.metadata.append(
             f'!{self.scope} = distinct !DISubprogram(name: "f{start}", scope: !4, file: !4,'
-            f" line: {start + 1}, type: !5, unit: !1,"
+            f" line: {start + 1}, type: !5, unit: !7,"
             " spFlags: DISPFlagDefinition | DISPFlagOptimized)"
         )
         return f" !dbg !{self.scope}"

@@ -23,7 +23,7 @@ from minibcc.kernel.vm.decode import rows
 from minibcc.kernel.vm.execution import CODE, FRAME_PITCH, FRAMES, Fault, Image, Run
 from minibcc.kernel.vm.lift import lift, stubs
 from minibcc.kernel.vm.native import FAST, GOOD, Level, session
-from minibcc.kernel.vm.translate import ABORT, CELLS, FRAME, LIMIT, SLOT, TAIL_CALLS
+from minibcc.kernel.vm.translate import ABORT, CELLS, CPU, FRAME, LIMIT, SLOT, TAIL_CALLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _NUMBER = ctypes.c_uint64
 _CALLBACKS = [ctypes.PYFUNCTYPE(_NUMBER, *[_NUMBER] * count) for count in range(7)]
 _FUNCTION = _CALLBACKS[6]
-_PASSED = struct.Struct("<10Q").pack_into
+_PASSED = struct.Struct("<11Q").pack_into
 _VOID = ctypes.PYFUNCTYPE(None)
 
 
@@ -92,8 +92,9 @@ class Jit:
         if native is None or native.engine is not self:
             native = self.compile(image)
         cells, outer = self._cells, self._run
+        kept: Any = None
         if outer is not None:  # a helper's doing; what its program needs afterwards
-            kept = cells[FRAME], cells[LIMIT], cells[TAIL_CALLS]
+            kept = cells[FRAME : CPU + 1]
         top = run.memory.push_stack() + STACK_SIZE
         self._run = run
         run.image = image
@@ -103,7 +104,8 @@ class Jit:
         )
         _PASSED(
             cells, 8 * LIMIT,
-            top + (FRAMES - 1) * FRAME_PITCH, 0, native.address, r1, r2, r3, r4, r5, top, count,
+            top + (FRAMES - 1) * FRAME_PITCH, 0, run.cpu, native.address,
+            r1, r2, r3, r4, r5, top, count,
         )  # fmt: skip
         try:
             result: int = self._repeat() if count else self._start()
@@ -115,7 +117,7 @@ class Jit:
             run.call = None
             self._run = outer
             if outer is not None:
-                cells[FRAME], cells[LIMIT], cells[TAIL_CALLS] = kept
+                cells[FRAME : CPU + 1] = kept
             else:
                 self._targets.clear()
 
@@ -262,6 +264,8 @@ class Jit:
             return self._cells
         if symbol == "memset":
             return ctypes.memset
+        if symbol == "memmove":
+            return ctypes.memmove
         if symbol == "tail_return":
 
             def tail_return() -> None:

@@ -12,16 +12,17 @@ from minibcc.isa.instruction import imm64
 from minibcc.kernel.vm.dataflow import Function, frame_offset
 from minibcc.kernel.vm.decode import fetches, target
 from minibcc.kernel.vm.execution import CODE, FRAME_PITCH, TAIL_CALL
+from minibcc.kernel.vm.inline import inline
 from minibcc.kernel.vm.ir import Writer, literal
 
 if TYPE_CHECKING:
     from minibcc.isa.instruction import Instruction
     from minibcc.isa.opcodes import Opcode
 
-ABORT, SLOT, FRAME, LIMIT, TAIL_CALLS, PROGRAM, R1, _, _, _, R5, TOP, COUNT, CELLS = range(14)
+ABORT, SLOT, FRAME, LIMIT, TAIL_CALLS, CPU, PROGRAM, R1, _, _, _, R5, TOP, COUNT, CELLS = range(15)
 """The cells at ``state``: the run must end; 1 + the slot where, if nothing was called; R10 at the
-last call of a helper (for callbacks); the end of the chain of frames; tail calls so far; what to
-start, with which registers, and how often. And how many cells there are."""
+last call of a helper (for callbacks); the end of the chain of frames; tail calls so far; the CPU;
+what to start, with which registers, and how often. And how many cells there are."""
 _PREDICATES = {
     "jeq": "eq", "jne": "ne", "jgt": "ugt", "jge": "uge", "jlt": "ult", "jle": "ule",
     "jsgt": "sgt", "jsge": "sge", "jslt": "slt", "jsle": "sle", "jset": "ne",
@@ -183,19 +184,32 @@ class Translator(Writer):
             self.emit(f"br i1 {over}, label %b{taken}, label %b{following}")
 
     def _call(self, insn: Instruction, row: Opcode, slot: int) -> None:
+        if row.op == "helper" and insn.imm != TAIL_CALL:
+            if not inline(self, insn.imm):
+                self.values[0] = self.call_helper(insn.imm)
+            return
         arguments = [self.number(register) for register in range(1, 6)]
+        if row.op == "helper":
+            self.tail_call(arguments)
+            return
         if row.op == "function":
             self.call_function(target(self.function.image, slot, row), arguments, slot)
         elif row.op == "callx":
             self.values[0] = self.call("callx", self.number(insn.dst), *arguments)
-        elif row.op == "kfunc":
-            self.values[0] = self.call(f"kernel_{insn.imm}", *arguments)
-        elif insn.imm == TAIL_CALL:
-            self.tail_call(arguments)
-            return
         else:
-            self.values[0] = self.call(f"helper_{insn.imm}", *arguments)
+            self.values[0] = self.call(f"kernel_{insn.imm}", *arguments)
         self.check()
+
+    def call_helper(self, number: int) -> str:
+        """R0 of helper `number`, as long as it did not fail."""
+        arguments = [self.number(register) for register in range(1, 6)]
+        result = self.call(f"helper_{number}", *arguments)
+        self.check()
+        return result
+
+    def cpu(self) -> str:
+        """Where the program runs."""
+        return self.new(f"load i64, ptr {self.cell(CPU)}")
 
     def call_function(self, start: int, arguments: list[str], slot: int) -> None:
         frame = self.new(f"add i64 %fp, {FRAME_PITCH}")
