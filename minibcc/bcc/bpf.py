@@ -21,7 +21,7 @@ from minibcc.bcc import constants
 from minibcc.bcc.attach import Attachments
 from minibcc.bcc.attach import Function as Program
 from minibcc.bcc.constants import XDPAction, XDPFlags
-from minibcc.bcc.loader import PREFIXES, LoadedMap, Module, prefix_of
+from minibcc.bcc.loader import LoadedMap, Module, prefix_of
 from minibcc.bcc.output import Output
 from minibcc.bcc.symbols import Symbols
 from minibcc.bcc.table import Table
@@ -48,6 +48,12 @@ class NoSuchName(MinibccError, KeyError):
 
     def __str__(self) -> str:
         return "\n".join([self.message, *(f"help: {text}" for text in self.help)])
+
+
+class NoSuchFile(MinibccError, FileNotFoundError):
+    """The file of a C text is not to be found."""
+
+    code = "load/no-such-file"
 
 
 class BPF(Attachments, Output, Symbols):
@@ -145,8 +151,7 @@ class BPF(Attachments, Output, Symbols):
         from minibcc.compiler.target import Target
 
         target = Target.from_system(self.system)
-        options = {} if cpu is None else {"cpu": cpu}
-        compiled = compile(source, target, file=name, cflags=cflags, **options)
+        compiled = compile(source, target, file=name, cflags=cflags, cpu=cpu)
         for warning in compiled.warnings:
             print(warning, file=sys.stderr)
         if self.debug & ~constants.DEBUG_BPF & ~constants.DEBUG_BPF_REGISTER_STATE:
@@ -358,12 +363,12 @@ def _source(src_file: Text, hdr_file: Text, text: Text | None) -> tuple[str, str
 
 
 def _find(name: str) -> str:
-    """A file by its path, or beside the script. Raises FileNotFoundError."""
+    """A file by its path, or beside the script. Raises NoSuchFile."""
     beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), name)
     for path in (name, beside):
         if os.path.isfile(path):
             return path
-    raise FileNotFoundError(2, "No such file or directory", name)
+    raise NoSuchFile(2, f"cannot find {name}: No such file or directory")
 
 
-__all__ = ["BPF", "PREFIXES", "NoSuchName"]
+__all__ = ["BPF", "NoSuchFile", "NoSuchName"]

@@ -73,8 +73,9 @@ def _all(look: Look) -> list[Found]:
     ]
 
 
-def _info(kernel: Kernel, wanted: int, *, jited: bool = False) -> ProgInfo:
-    return kernel.look(ProgGetFdById(wanted), lambda fd: ProgGetInfo(fd, jited))
+def _info(kernel: Kernel, wanted: int) -> ProgInfo:
+    """With the native code: the simulated kernel makes it when somebody asks."""
+    return kernel.look(ProgGetFdById(wanted), lambda fd: ProgGetInfo(fd, jited=True))
 
 
 def _find(look: Look) -> list[Found]:
@@ -333,10 +334,6 @@ def _fields(insn: Instruction, code: bytes) -> dict[str, Any]:
 
 class Jited(Listing):
     """The native code, by capstone, in AT&T's syntax."""
-
-    def __init__(self, item: Found, *, linum: bool) -> None:
-        item = Found(item.kernel, _info(item.kernel, item.info.id, jited=True))
-        super().__init__(item, linum=linum)
 
     def rows(self) -> list[Row]:
         from minibcc.cli.native import disassemble

@@ -101,7 +101,8 @@ class Script:
                 f"minibcc: this is a bug in minibcc ({deepest}); please report it", file=sys.stderr
             )
             return BUG
-        sys.excepthook(type(wrong), wrong, _without_ours(wrong.__traceback__))
+        _strip(wrong)
+        sys.excepthook(type(wrong), wrong, wrong.__traceback__)
         return WRONG
 
     def _message(self, wrong: MinibccError) -> str:
@@ -170,6 +171,17 @@ def _is_bug(wrong: BaseException) -> tuple[bool, str]:
         return False, ""
     module = str(frame.f_globals.get("__name__", ""))
     return not module.startswith(("minibcc.bcc", "minibcc.cli")), module
+
+
+def _strip(wrong: BaseException | None) -> None:
+    """Takes minibcc's frames out of an exception's traceback, and out of those behind it. What
+    only happened inside minibcc is not told at all."""
+    while wrong is not None:
+        wrong.__traceback__ = _without_ours(wrong.__traceback__)
+        behind = wrong.__cause__ or wrong.__context__
+        if behind is not None and _without_ours(behind.__traceback__) is None:
+            wrong.__cause__, wrong.__suppress_context__, behind = None, True, None
+        wrong = behind
 
 
 def _without_ours(trace: TracebackType | None) -> TracebackType | None:

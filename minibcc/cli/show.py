@@ -166,7 +166,7 @@ def main(argv: Sequence[str], kernels: Sequence[Kernel] | None = None) -> int:
     if kernels is None:
         kernels = _running(json)
         if not kernels:
-            return 0
+            return 0 if command in ("show", "list") and len(words) <= 2 else WRONG
     look = Look(kernels, words[2:], json=json, pretty=pretty)
     try:
         view.COMMANDS[command](look)
