@@ -123,9 +123,7 @@ def test_ring_records_wrap():
 
 def test_a_busy_record_stops_the_reader():
     seen = []
-    reader, _ = ring_reader(
-        [(0, b"one"), (BUSY, b"two"), (0, b"three")], lambda *_: seen.append(1)
-    )
+    reader, _ = ring_reader([(0, b"one"), (BUSY, b"two"), (0, b"three")], lambda *_: seen.append(1))
     reader.consume()
     assert len(seen) == 1
 

@@ -85,9 +85,7 @@ def test_bitfields():
 
 def test_bitfields_that_ctypes_cannot_place():
     # A bitfield of u64 that begins in the fourth byte: ctypes would start a new unit.
-    made = Classes().of(
-        Struct("s", 6, (Member("a", U32, 0, 30), Member("b", S32, 30, 18)))
-    )
+    made = Classes().of(Struct("s", 6, (Member("a", U32, 0, 30), Member("b", S32, 30, 18))))
     value = made.from_buffer_copy((7 | (-3 & (1 << 18) - 1) << 30).to_bytes(6, "little"))
     assert (value.a, value.b) == (7, -3)
     value.b = 9
@@ -122,9 +120,7 @@ def test_text_form_is_bccs():
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 2**16 - 1), min_size=3, max_size=3))
 def test_scan_reads_what_show_writes(number, numbers):
-    kind = Classes().of(
-        Struct("s", 12, (Member("a", U32, 0), Member("b", Array(U16, 3), 32)))
-    )
+    kind = Classes().of(Struct("s", 12, (Member("a", U32, 0), Member("b", Array(U16, 3), 32))))
     value = kind(number, (ct.c_ushort * 3)(*numbers))
     assert bytes(scan(kind, show(value))) == bytes(value)
 
