@@ -5,7 +5,7 @@
     codegen  LLVM assembly -> ELF object          (LLVM)
     link     ELF object -> BpfObject
 
-`compile` runs them all; `stage` runs as far as it must and prints what came out there, for people
+`compile` runs them all; `stages` runs as far as it must and prints what came out there, for people
 who want to see. What a second compile of the same text needs is in `cache`: then no pass runs and
 neither pycparser nor LLVM is loaded.
 """
@@ -18,10 +18,11 @@ from minibcc.compiler import cache as caching
 from minibcc.compiler.object import dump, load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from minibcc.compiler.cache import Cache
     from minibcc.compiler.front import Front
+    from minibcc.compiler.lower.module import Lowered
     from minibcc.compiler.object import BpfObject
     from minibcc.compiler.target import Target
 
@@ -60,17 +61,38 @@ def compile(
 def _compile(
     text: str, target: Target, file: str, cflags: Sequence[str], cpu: str
 ) -> tuple[BpfObject, Front]:
-    from minibcc.compiler.codegen import emit
     from minibcc.compiler.front import front
-    from minibcc.compiler.link import link
     from minibcc.compiler.lower.module import lower
-    from minibcc.diagnostics import render
 
     done = front(text, file, target, cflags)
-    lowered = lower(done.unit, cpu, done.sources)
+    return back(done, lower(done.unit, cpu, done.sources), cpu), done
+
+
+def back(front: Front, lowered: Lowered, cpu: str) -> BpfObject:
+    """The object of a unit that is lowered."""
+    from minibcc.compiler.codegen import emit
+    from minibcc.compiler.link import link
+    from minibcc.diagnostics import render
+
     code = emit(lowered.text, cpu, doubtful=lowered.doubtful)
-    warnings = tuple(render(warning, done.sources) for warning in done.warnings)
-    return link(code, lowered, done.unit, done.sources, warnings), done
+    warnings = tuple(render(warning, front.sources) for warning in front.warnings)
+    return link(code, lowered, front.unit, front.sources, warnings)
+
+
+def stages(
+    text: str | bytes,
+    target: Target,
+    *,
+    file: str = "<text>",
+    cflags: Sequence[str] = (),
+    cpu: str | None = None,
+) -> Mapping[str, str]:
+    """What each stage makes of `text`, by name, as text: preprocessed, tree, plain, ir, optimized,
+    assembly, lines, btf. A stage runs when it is asked for, and raises as `compile` does."""
+    from minibcc.compiler.front import front
+    from minibcc.compiler.stages import Stages
+
+    return Stages(lambda: front(_text(text), file, target, cflags), _cpu(cpu, target))
 
 
 def _text(text: str | bytes) -> str:
