@@ -102,23 +102,29 @@ def test_an_exception_of_any_kind_passes_through_frames(engine, arena):
     def fails(run, *arguments):
         raise Interruption
 
+    failing = False
+
     def again(run, function, *rest):
         with pytest.raises(Interruption):
             run.call(function)
-        return run.call(function)
+        return run.call(function) if failing else 0
 
     case = image(
         """
-        r1 = subprog[+4]
+        r1 = subprog[+5]
+        r6 = 7
         call again#2
+        r0 = r6
         exit
-        exit
+        r6 = 8
         call fails#1
         exit
         """,
         {1: fails, 2: again},
     )
-    case.starts, case.stacks = (0, 5), (512, 512)
+    case.starts, case.stacks = (0, 6), (512, 512)
+    assert engine.run(case, Run(arena)) == 7
+    failing = True
     run = Run(arena)
     with pytest.raises(Interruption):
         engine.run(case, run)

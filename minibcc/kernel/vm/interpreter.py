@@ -71,7 +71,7 @@ class State:
         another."""
         registers = self.registers
         frames = self.frames
-        if len(frames) == FRAMES:
+        if len(frames) + 1 == FRAMES:
             raise Fault(f"more than {FRAMES} functions deep")
         frames.append(Frame(self.image, back, registers.copy(), self.loops))
         self.begin(arguments, registers[10] + FRAME_PITCH)
@@ -85,6 +85,8 @@ class State:
 
     def leave(self) -> int:
         """Resumes the caller; R0 stays."""
+        if not self.frames:
+            return END
         image, back, registers, self.loops = self.frames.pop()
         self.registers[1:] = registers[1:]
         if image is not self.image:  # a tail call came between
@@ -93,6 +95,23 @@ class State:
             self.next = back
             return back if back == END else SWITCH
         return back
+
+    def call(self, function: int, *arguments: int) -> int:
+        """`Run.call`: a helper calls back into the program."""
+        slot, rest = divmod(function - CODE, 8)
+        if rest or slot not in self.image.starts:
+            raise Fault(f"{function:#x} is no function of the program")
+        steps, position, depth = self.steps, self.next, len(self.frames)
+        self.enter(END, [argument & MASK64 for argument in arguments])
+        try:
+            return _execute(self, slot)
+        except BaseException:
+            # Whoever called back may know what to do: the caller must be as it was.
+            del self.frames[depth + 1 :]
+            self.leave()
+            raise
+        finally:
+            self.steps, self.next = steps, position
 
 
 def _reported(run: Run, observer: Observer) -> Callable[[int, int, int], None]:
@@ -119,20 +138,8 @@ class Interpreter:
         is told of every step."""
         run.image = image
         state = State(image, run, observer)
+        run.call = state.call
         chain = run.memory.push_stack()
-
-        def call(function: int, *arguments: int) -> int:
-            slot, rest = divmod(function - CODE, 8)
-            if rest or slot not in state.image.starts:
-                raise Fault(f"{function:#x} is no function of the program")
-            state.enter(END, [argument & MASK64 for argument in arguments])
-            steps, position = state.steps, state.next
-            result = _execute(state, slot)
-            state.steps, state.next = steps, position
-            return result
-
-        run.call = call
-        state.frames.append(Frame(image, END, state.registers.copy(), 0))
         try:
             state.begin([argument & MASK64 for argument in arguments], chain + STACK_SIZE)
             return _execute(state, 0)
