@@ -168,7 +168,8 @@ def _node(type: Type, forward: Callable[[Struct], bool]) -> _Node:
         case Enum():
             return _enum(type)
         case Int(name, size, signed, char, bool_):
-            flags = signed * INT_SIGNED | char * INT_CHAR | bool_ * INT_BOOL
+            # The kernel takes one of them only; like LLVM, a signed char is just signed.
+            flags = INT_BOOL if bool_ else INT_SIGNED if signed else INT_CHAR if char else 0
             return _Node(type, kind, name=name, word=size, numbers=(flags << 24 | size * 8,))
         case Float(name, size):
             return _Node(type, kind, name=name, word=size)

@@ -31,7 +31,7 @@ from minibcc.btf.types import (
 )
 
 INT = Int("int", 4, signed=True)
-CHAR = Int("char", 1, signed=True, char=True)
+CHAR = Int("char", 1, signed=True)
 BOOL = Int("_Bool", 1, signed=False, bool=True)
 U64 = Int("long unsigned int", 8, signed=False)
 

@@ -1,5 +1,6 @@
 """Encoding: round trips, merging, and what other readers make of it."""
 
+import os
 import subprocess
 from pathlib import Path
 from shutil import which
@@ -122,3 +123,13 @@ def test_bpftool_reads_it(tmp_path: Path) -> None:
 def test_wide_integers() -> None:
     big = Int("__int128", 16, signed=True)
     assert Btf(encode([big]).data).type(1) == big
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")
+def test_the_live_kernel_takes_it() -> None:
+    from minibcc.abi.requests import BtfLoad
+    from minibcc.system.linux import LinuxSystem
+
+    system = LinuxSystem()
+    system.close(system.bpf(BtfLoad(encode(every_kind()).data)))
