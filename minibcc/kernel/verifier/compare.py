@@ -8,6 +8,7 @@ Mirrors ``is_scalar_branch_taken`` and ``regs_refine_cond_op`` of kernel/bpf/ver
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from minibcc.isa.opcodes import JEQ, JGE, JGT, JLE, JLT, JNE, JSET, JSGE, JSGT, JSLE, JSLT
 from minibcc.kernel.verifier import tnum
@@ -108,14 +109,14 @@ def refine(operation: int, wide: bool, a: Range, b: Range) -> tuple[Range, Range
         b, a = refine(SWAPPED[operation], wide, b, a)
         return a, b
     if operation == JEQ:
-        a, b = _equal(wide, a, b)
+        x, y = _equal(wide, a, b)
     elif operation == JNE:
-        a, b = _unequal(wide, a, b)
+        x, y = _unequal(wide, a, b)
     elif operation in (JSET, JCLEAR):
-        a, b = _masked(operation, wide, a, b)
+        x, y = _masked(operation, wide, a, b)
     else:
-        a, b = _below(operation, wide, a, b)
-    return checked(deduce(a)), checked(deduce(b))
+        x, y = _below(operation, wide, a, b)
+    return a if x == a else checked(deduce(x)), b if y == b else checked(deduce(y))
 
 
 def _equal(wide: bool, a: Range, b: Range) -> tuple[Range, Range]:
@@ -189,9 +190,9 @@ def _masked(operation: int, wide: bool, a: Range, b: Range) -> tuple[Range, Rang
 def _below(operation: int, wide: bool, a: Range, b: Range) -> tuple[Range, Range]:
     """``a < b`` or ``a <= b``, signed or not."""
     less = operation in (JLT, JSLT)
-    field = "s" if operation in (JSLT, JSLE) else "u"
-    end = "" if wide else "32"
-    low, high = f"{field}min{end}", f"{field}max{end}"
-    top = min(getattr(a, high), getattr(b, high) - less)
-    bottom = max(getattr(a, low) + less, getattr(b, low))
-    return a._replace(**{high: top}), b._replace(**{low: bottom})
+    index = (1 if operation in (JSLT, JSLE) else 3) + (0 if wide else 4)
+    below: list[Any] = list(a)
+    above: list[Any] = list(b)
+    below[index + 1] = min(a[index + 1], b[index + 1] - less)  # type: ignore[operator]  # numbers
+    above[index] = max(a[index] + less, b[index])  # type: ignore[operator]  # numbers
+    return Range._make(below), Range._make(above)

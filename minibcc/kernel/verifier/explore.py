@@ -61,6 +61,7 @@ class Walk:
         self.shape = shape
         self.log = log
         self.live = live_registers(shape, lambda insn: calls.argument_count(program, insn))
+        self.matters = [precision.matters(insn) for insn in shape.insns]
         self.strict = bool(program.prog_flags & ProgFlags.STRICT_ALIGNMENT)
         self.often = bool(program.prog_flags & ProgFlags.TEST_STATE_FREQ)
         self.state = State([])

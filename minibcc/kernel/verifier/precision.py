@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from minibcc.isa import opcodes
 from minibcc.isa.opcodes import ALU, ALU64, CALL, EXIT, JMP, JMP32, LD, LDX, STX
 from minibcc.kernel.verifier.arithmetic import END, MOV, NEG
+from minibcc.kernel.verifier.requires import writes
 from minibcc.kernel.verifier.state import SCALAR, SPILL, Link
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 _CALL = JMP | CALL
 _NONE = Link()
 _FP = 1 << 10
+_ALWAYS = 1 << 16
+
+
+_NO_REGISTERS = [0] * 9
 
 
 class _Wanted:
@@ -36,20 +41,38 @@ class _Wanted:
 
     @property
     def empty(self) -> bool:
-        return not any(self.registers) and not any(self.slots)
+        return self.registers == _NO_REGISTERS and not any(self.slots)
 
 
 class _Unclear(Exception):
     """The walk back lost its way: everything is to be precise then."""
 
 
+def matters(insn: Instruction) -> int:
+    """The registers at which the walk back must look at an instruction, if one of them is wanted;
+    `_ALWAYS` for calls and returns between functions."""
+    kind, operation = insn.code & 7, insn.code & 0xF0
+    if kind in (ALU, ALU64):
+        plain = operation in (NEG, END) or (operation != MOV and not insn.code & opcodes.X)
+        return 0 if plain else 1 << insn.dst
+    if kind in (JMP, JMP32):
+        if operation == EXIT or (operation == CALL and insn.src == 1):
+            return _ALWAYS
+        if operation == CALL:
+            return 0b11_1111
+        branch = operation not in (opcodes.JA, opcodes.JCOND) and insn.code & opcodes.X
+        return 1 << insn.dst | 1 << insn.src if branch else 0
+    return writes(insn) | 1 << insn.dst
+
+
 def mark(walk: Walk, register: int) -> None:
     """A register of the current frame, whose value the current instruction uses."""
     if walk.registers[register].kind != SCALAR:
         return
-    wanted = _Wanted(len(walk.state.frames))
+    state = walk.state
+    wanted = _Wanted(len(state.frames))
     wanted.registers[wanted.frame] = 1 << register
-    _walk_back(walk, walk.state, wanted, len(walk.state.history) - 1)
+    _walk_back(walk, state, wanted, len(state.history) - 1)
 
 
 def mark_slot(walk: Walk, frame: Frame, index: int) -> None:
@@ -89,15 +112,19 @@ def _walk_back(walk: Walk, start: State, wanted: _Wanted, end: int) -> None:
     if wanted.empty:
         return
     state: State | None = start
-    insns = walk.shape.insns
+    insns, matters = walk.shape.insns, walk.matters
+    mask = wanted.registers[wanted.frame] | _ALWAYS
     try:
         while state is not None:
             history, links = state.history, state.links
             for position in range(end - 1, -1, -1):
                 slot = history[position]
+                if not matters[slot] & mask and position not in links:
+                    continue
                 _back(walk, insns[slot], slot, links.get(position, _NONE), wanted)
                 if wanted.empty:
                     return
+                mask = wanted.registers[wanted.frame] | _ALWAYS
             state = state.parent
             if state is None:
                 break
@@ -105,6 +132,7 @@ def _walk_back(walk: Walk, start: State, wanted: _Wanted, end: int) -> None:
             if wanted.empty:
                 return
             end = len(state.history)
+            mask = wanted.registers[wanted.frame] | _ALWAYS
     except _Unclear:
         _mark_all(start)
         return

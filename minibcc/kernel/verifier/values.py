@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 S64_MIN, S64_MAX = -(1 << 63), (1 << 63) - 1
 S32_MIN, S32_MAX = -(1 << 31), (1 << 31) - 1
 HIGH = U64 ^ U32
+_B32, _B64 = 1 << 32, 1 << 64
 _REMEMBER = 1 << 15
 
 
@@ -120,51 +121,73 @@ def _from_bits(
 
 
 def _across(
-    smin: int,
-    smax: int,
-    umin: int,
-    umax: int,
-    smin32: int,
-    smax32: int,
-    umin32: int,
-    umax32: int,
+    bounds: tuple[int, int, int, int, int, int, int, int],
 ) -> tuple[int, int, int, int, int, int, int, int]:
-    """Each interval narrowed by the others: 32 bits, then 64, then between the two."""
+    """Each interval narrowed by the others: 32 bits, then 64, then between the two.
+
+    Written out in comparisons: this is where the verifier spends its time.
+    """
+    smin, smax, umin, umax, smin32, smax32, umin32, umax32 = bounds
+    high, low, top = umin >> 32, umin & U32, umax & U32
+    slow = low - _B32 if low >> 31 else low
+    stop = top - _B32 if top >> 31 else top
     # Where the upper halves agree, the lower halves are bounded as the whole is.
-    if umin >> 32 == umax >> 32:
-        umin32, umax32 = max(umin32, umin & U32), min(umax32, umax & U32)
-        if signed32(umin) <= signed32(umax):
-            smin32, smax32 = max(smin32, signed32(umin)), min(smax32, signed32(umax))
-    if smin >> 32 == smax >> 32:
-        if smin & U32 <= smax & U32:
-            umin32, umax32 = max(umin32, smin & U32), min(umax32, smax & U32)
-        if signed32(smin) <= signed32(smax):
-            smin32, smax32 = max(smin32, signed32(smin)), min(smax32, signed32(smax))
+    if high == umax >> 32:
+        umin32 = low if low > umin32 else umin32
+        umax32 = top if top < umax32 else umax32
+        if slow <= stop:
+            smin32 = slow if slow > smin32 else smin32
+            smax32 = stop if stop < smax32 else smax32
     # Neighbouring upper halves, the lower one passing through zero: a small signed range.
-    if ((umin >> 32) + 1) & U32 == umax >> 32 and signed32(umin) < 0 <= signed32(umax):
-        smin32, smax32 = max(smin32, signed32(umin)), min(smax32, signed32(umax))
-    if (
-        ((smin >> 32) + 1) & U32 == (smax >> 32) & U32
-        and signed32(smin) < 0
-        and signed32(smax) >= 0
-    ):
-        smin32, smax32 = max(smin32, signed32(smin)), min(smax32, signed32(smax))
-    if signed32(umin32) <= signed32(umax32):
-        smin32, smax32 = max(smin32, signed32(umin32)), min(smax32, signed32(umax32))
-    if smin32 & U32 <= smax32 & U32:
-        umin32, umax32 = max(umin32, smin32 & U32), min(umax32, smax32 & U32)
-    if signed64(umin) <= signed64(umax):
-        smin, smax = max(smin, signed64(umin)), min(smax, signed64(umax))
-    if smin & U64 <= smax & U64:
-        umin, umax = max(umin, smin & U64), min(umax, smax & U64)
-    elif umax < smin & U64:  # the negative part is beyond the unsigned range
-        smin, umax = 0, min(umax, smax & U64)
-    elif umin > smax & U64:  # the positive part is below it
-        smax, umin = -1, max(umin, smin & U64)
-    umin, umax = max(umin, umin & HIGH | umin32), min(umax, umax & HIGH | umax32)
-    smin, smax = max(smin, smin & ~U32 | umin32), min(smax, smax & ~U32 | umax32)
+    elif (high + 1) & U32 == umax >> 32 and slow < 0 <= stop:
+        smin32 = slow if slow > smin32 else smin32
+        smax32 = stop if stop < smax32 else smax32
+    high, low, top = smin >> 32, smin & U32, smax & U32
+    slow = low - _B32 if low >> 31 else low
+    stop = top - _B32 if top >> 31 else top
+    if high == smax >> 32:
+        if low <= top:
+            umin32 = low if low > umin32 else umin32
+            umax32 = top if top < umax32 else umax32
+        if slow <= stop:
+            smin32 = slow if slow > smin32 else smin32
+            smax32 = stop if stop < smax32 else smax32
+    elif (high + 1) & U32 == (smax >> 32) & U32 and slow < 0 <= stop:
+        smin32 = slow if slow > smin32 else smin32
+        smax32 = stop if stop < smax32 else smax32
+    slow = umin32 - _B32 if umin32 >> 31 else umin32
+    stop = umax32 - _B32 if umax32 >> 31 else umax32
+    if slow <= stop:
+        smin32 = slow if slow > smin32 else smin32
+        smax32 = stop if stop < smax32 else smax32
+    low, top = smin32 & U32, smax32 & U32
+    if low <= top:
+        umin32 = low if low > umin32 else umin32
+        umax32 = top if top < umax32 else umax32
+    slow = umin - _B64 if umin >> 63 else umin
+    stop = umax - _B64 if umax >> 63 else umax
+    if slow <= stop:
+        smin = slow if slow > smin else smin
+        smax = stop if stop < smax else smax
+    low, top = smin & U64, smax & U64
+    if low <= top:
+        umin = low if low > umin else umin
+        umax = top if top < umax else umax
+    elif umax < low:  # the negative part is beyond the unsigned range
+        smin = 0
+        umax = top if top < umax else umax
+    elif umin > top:  # the positive part is below it
+        smax = -1
+        umin = low if low > umin else umin
+    low, top = umin & HIGH | umin32, umax & HIGH | umax32
+    umin = low if low > umin else umin
+    umax = top if top < umax else umax
+    slow, stop = smin & ~U32 | umin32, smax & ~U32 | umax32
+    smin = slow if slow > smin else smin
+    smax = stop if stop < smax else smax
     if smin >= S32_MIN and smax <= S32_MAX:
-        smin, smax = max(smin, smin32), min(smax, smax32)
+        smin = smin32 if smin32 > smin else smin
+        smax = smax32 if smax32 < smax else smax
     return smin, smax, umin, umax, smin32, smax32, umin32, umax32
 
 
@@ -175,10 +198,13 @@ def deduce(value: Range) -> Range:
     A contradiction (no value at all, on a path that cannot happen) gives a range that is not
     `sane`.
     """
-    bits = value.bits
+    bits = value[0]
     bounds = _from_bits(*value)
     for _ in range(3):
-        bounds = _across(*bounds)
+        before = bounds
+        bounds = _across(bounds)
+        if bounds == before:
+            break
     bits = tnum.intersect(bits, tnum.span(bounds[2] & U64, bounds[3] & U64))
     low = tnum.intersect(tnum.cast(bits, 4), tnum.span(bounds[6] & U32, bounds[7] & U32))
     bits = (bits[0] & HIGH | low[0], bits[1] & HIGH | low[1])
