@@ -34,19 +34,33 @@ PT_REGS_SIZE = 8 * len(PT_REGS)
 RAW_ARGUMENTS = 12
 """``MAX_BPF_FUNC_ARGS``: 64-bit arguments of a raw tracepoint."""
 
-_PT_REGS = struct.Struct(f"<{len(PT_REGS)}Q")
+_PLACES = {name: 8 * place for place, name in enumerate(PT_REGS)}
+_KERNEL = {"orig_ax": (1 << 64) - 1, "cs": 0x10, "flags": 0x246, "ss": 0x18}
+_USER = {"orig_ax": (1 << 64) - 1, "cs": 0x33, "flags": 0x246, "ss": 0x2B}
+
+
+def _pt_regs(values: dict[str, int], base: bytes) -> bytes:
+    """``struct pt_regs``: `base` with some registers changed."""
+    out = bytearray(base)
+    for name, value in values.items():
+        at = _PLACES.get(name, PT_REGS_SIZE)
+        out[at : at + 8] = value.to_bytes(8, "little")
+    del out[PT_REGS_SIZE:]  # what has no place in the structure
+    return bytes(out)
+
+
+_KERNEL_REGS = _pt_regs(_KERNEL, bytes(PT_REGS_SIZE))
+_USER_REGS = _pt_regs(_USER, bytes(PT_REGS_SIZE))
 
 
 def registers(event: Event) -> bytes:
     """``struct pt_regs`` of a probe that fired in the kernel."""
-    values = {"orig_ax": (1 << 64) - 1, "cs": 0x10, "flags": 0x246, "ss": 0x18, **event.registers}
-    return _PT_REGS.pack(*(values.get(name, 0) for name in PT_REGS))
+    return _pt_regs(event.registers, _KERNEL_REGS)
 
 
 def user_registers(event: Event) -> bytes:
     """``struct pt_regs`` of a probe that fired in user space."""
-    values = {"orig_ax": (1 << 64) - 1, "cs": 0x33, "flags": 0x246, "ss": 0x2B, **event.registers}
-    return _PT_REGS.pack(*(values.get(name, 0) for name in PT_REGS))
+    return _pt_regs(event.registers, _USER_REGS)
 
 
 def raw_arguments(event: Event) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from bisect import bisect_right
 from collections.abc import Callable
 from errno import EACCES, EINVAL, ENOENT
@@ -113,14 +114,14 @@ class Kernel:
         self.lock = threading.RLock()
         """Held while anything here changes: another thread may take it to look."""
         self.override: int | None = None
+        self.stats = False
+        """Whether the time that programs take is measured (kernel.bpf_stats_enabled)."""
         self._event_ids = 0
         self._tracepoints: dict[int, str] = {}
         self._tracepoints_read = False
         self._symbols: Symbols | None = None
         self._jit: Jit | None = None
         self._know_own_types()
-        self.running: list[Run] = []
-        """Executions under way, the innermost last."""
 
     def _know_own_types(self) -> None:
         """The kernel's own BTF is an object like any other, the first; nothing is read yet."""
@@ -154,31 +155,46 @@ class Kernel:
         arguments: tuple[int, ...],
         event: Event | None = None,
         packet: Callable[[int, int], int | None] | None = None,
+        repeat: int = 1,
     ) -> int:
-        """One execution: R0, unsigned 64 bits. `arguments[0]` is the context's address; `packet`
-        serves legacy packet loads."""
-        machine = self.machine
-        run = Run(
-            self.memory,
-            self,
-            event.task if event is not None else machine.current,
-            event.cpu if event is not None else machine.cpu,
-            event,
-            arguments[0] if arguments else 0,
-            program.image,
-            self._tail_call,
-            None,
-            self._probe,
-            packet,
-        )
-        self.running.append(run)
-        started = machine.now()
+        """Executes a program, `repeat` times: the last R0, unsigned 64 bits. `arguments[0]` is the
+        context's address; `packet` serves legacy packet loads."""
+        image = program.image
+        run = self._new_run(image, arguments[0] if arguments else 0, event, packet)
+        program.run_count += repeat
+        started = time.perf_counter_ns() if self.stats else 0
         try:
-            return self.engine.run(program.image, run, arguments)
+            if repeat == 1:
+                return self.engine.run(image, run, arguments)
+            return self.engine.repeat(image, run, arguments, repeat)
         finally:
-            self.running.pop()
-            program.run_count += 1
-            program.run_time += machine.now() - started
+            if started:
+                program.run_time += time.perf_counter_ns() - started
+
+    def _new_run(
+        self,
+        image: Image,
+        context: int,
+        event: Event | None,
+        packet: Callable[[int, int], int | None] | None,
+    ) -> Run:
+        """A `Run`, field by field: this happens at every event."""
+        run = Run.__new__(Run)
+        run.memory = self.memory
+        run.kernel = self
+        machine = self.machine
+        run.task, run.cpu = (
+            (machine.current, machine.cpu) if event is None else (event.task, event.cpu)
+        )
+        run.event = event
+        run.context = context
+        run.image = image
+        run.tail_call = self._tail_call
+        run.references = None
+        run.probe = self._probe
+        run.packet = packet
+        run.call = None
+        return run
 
     def _tail_call(self, context: int, map: int, index: int) -> Image | None:
         """The program at `index` of a program array."""

@@ -169,10 +169,10 @@ class Packet:
             return None
         return int.from_bytes(self.memory.view(base + offset, size), "big")
 
-    def run(self, program: Program, event: Event | None = None) -> int:
-        """R0 of one run."""
+    def run(self, program: Program, event: Event | None = None, repeat: int = 1) -> int:
+        """R0 of the last of `repeat` runs."""
         self.sync()
-        return self.kernel.run(program, (self.context,), event, packet=self.load)
+        return self.kernel.run(program, (self.context,), event, self.load, repeat)
 
     def close(self) -> None:
         self.kernel.packets.pop(self.context, None)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.maps.base import Map
     from minibcc.kernel.verifier.contract import Facts, MapFacts
     from minibcc.kernel.vm.execution import HelperFunction
+    from minibcc.kernel.vm.layouts import Layout
 
 CALL = 0x85
 LOG_MASK = 15
@@ -251,6 +252,7 @@ def _build(
         helpers=_helpers(resolved),
         starts=tuple(compact.moved[facts.starts[index]] for index in alive),
         stacks=tuple(facts.stacks[index] for index in alive),
+        layouts=_layouts(kernel, maps),
     )
     used = {id(map): map for map in maps.values()}
     program = Program(request, image, facts, tuple(used.values()), btf)
@@ -263,6 +265,14 @@ def _build(
     program.uid = kernel.uid
     program.attach_btf_id = request.attach_btf_id
     return program
+
+
+def _layouts(kernel: Kernel, maps: Mapping[int, Map]) -> dict[int, Layout]:
+    """What native code may know of the program's maps, by their addresses."""
+    if kernel.engine.name == "interpreter":
+        return {}
+    known = ((map.address, map.layout()) for map in maps.values())
+    return {address: layout for address, layout in known if layout is not None}
 
 
 def _resolve(

@@ -6,12 +6,13 @@ The rest comes from the machine.
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import ENOENT
+from errno import EINVAL, ENOENT
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.descriptors import ObjectDescription
 from minibcc.kernel.errnos import failure
 from minibcc.kernel.events import KPROBE_TYPE, UPROBE_TYPE
+from minibcc.kernel.files import TextFile
 from minibcc.kernel.maps.base import Map
 from minibcc.kernel.network import DEVICES
 from minibcc.kernel.objects import Link, Program
@@ -37,7 +38,6 @@ FILES: dict[str, Callable[[Kernel], bytes]] = {
     f"{PMU}/uprobe/format/ref_ctr_offset": lambda kernel: b"config:32-63\n",
     f"{PMU}/software/type": lambda kernel: b"1\n",
     f"{PMU}/tracepoint/type": lambda kernel: b"2\n",
-    "/proc/sys/kernel/bpf_stats_enabled": lambda kernel: b"0\n",
     "/proc/sys/kernel/unprivileged_bpf_disabled": lambda kernel: b"2\n",
     "/proc/sys/kernel/perf_event_max_stack": lambda kernel: b"127\n",
     "/proc/sys/kernel/perf_event_max_sample_rate": lambda kernel: b"100000\n",
@@ -47,6 +47,20 @@ FILES: dict[str, Callable[[Kernel], bytes]] = {
         for index, name in DEVICES.items()
     },
 }
+
+
+class StatsFile(TextFile):
+    """kernel.bpf_stats_enabled: a 1 written to it measures how long programs run."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(b"%d\n" % kernel.stats)
+        self._kernel = kernel
+
+    def write(self, data: bytes) -> int:
+        if data.strip() not in (b"0", b"1"):
+            raise failure(EINVAL)
+        self._kernel.stats = data.strip() == b"1"
+        return len(data)
 
 
 def descriptor_info(kernel: Kernel, number: str) -> bytes:

@@ -24,7 +24,7 @@ from minibcc.kernel.errnos import failure
 from minibcc.kernel.events import open_event
 from minibcc.kernel.files import TextFile, TracePipe
 from minibcc.kernel.kernel import EVENTS, Kernel
-from minibcc.kernel.pseudofiles import FILES, descriptor_info
+from minibcc.kernel.pseudofiles import FILES, StatsFile, descriptor_info
 from minibcc.kernel.vm import engines
 from minibcc.kernel.vm.memory import Arena
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+STATS = "/proc/sys/kernel/bpf_stats_enabled"
 DESCRIPTOR_INFO = "/proc/self/fdinfo/"
 
 
@@ -112,6 +113,8 @@ class SimulatedSystem:
                 return TracePipe(self.kernel.trace, flags)
         if path.startswith(DESCRIPTOR_INFO):
             return TextFile(descriptor_info(self.kernel, path.removeprefix(DESCRIPTOR_INFO)))
+        if path == STATS:
+            return StatsFile(self.kernel)
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise failure(EACCES)
         made = FILES.get(path)

@@ -90,15 +90,13 @@ def _reach(program: Program) -> int:
 def _on_context(kernel: Kernel, program: Program, request: ProgTestRun, size: int) -> TestRun:
     data = request.ctx_in.ljust(size, b"\0") or bytes(8)
     repeat = max(1, request.repeat)
+    address = kernel.contexts.place(data)
     started = time.perf_counter_ns()
-    result, out = 0, b""
-    for _ in range(repeat):
-        address = kernel.contexts.place(data)
-        try:
-            result = kernel.run(program, (address,))
-            out = bytes(kernel.memory.view(address, len(request.ctx_in)))
-        finally:
-            kernel.contexts.give_back(address, len(data))
+    try:
+        result = kernel.run(program, (address,), repeat=repeat)
+        out = bytes(kernel.memory.view(address, len(request.ctx_in)))
+    finally:
+        kernel.contexts.give_back(address, len(data))
     duration = (time.perf_counter_ns() - started) // repeat
     return TestRun(result & 0xFFFF_FFFF, duration, b"", out[: request.ctx_size_out])
 
@@ -113,9 +111,7 @@ def _on_packet(kernel: Kernel, program: Program, request: ProgTestRun) -> TestRu
     packet = Packet(kernel, kind, request.data_in, request.ctx_in)
     try:
         started = time.perf_counter_ns()
-        result = 0
-        for _ in range(repeat):
-            result = packet.run(program)
+        result = packet.run(program, repeat=repeat)
         duration = (time.perf_counter_ns() - started) // repeat
         data = packet.whole()
         context = packet.context_bytes()

@@ -6,6 +6,7 @@ The programs are verified by the real verifier and attached as user space would.
 from __future__ import annotations
 
 import errno
+import os
 import struct
 
 import pytest
@@ -47,9 +48,9 @@ def machine():
     return Machine(Linux618(), cpus=2)
 
 
-@pytest.fixture
-def system(machine):
-    return SimulatedSystem(machine)
+@pytest.fixture(params=["interpreter", "jit"])
+def system(machine, request):
+    return SimulatedSystem(machine, engine=request.param)
 
 
 def load(system, prog_type, text, **symbols):
@@ -622,3 +623,80 @@ def test_what_a_frozen_map_rules_out_is_not_in_the_program(system):
     shown = system.bpf(ProgGetInfo(program)).xlated_prog_insns
     assert len(shown) < len(encode(assemble(text, {"constants": constants})))
     assert system.bpf(ProgTestRun(program)).retval == 6
+
+
+COUNT = """
+    r2 = *(u64 *)(r1 +112)
+    *(u32 *)(r10 -4) = r2
+    r1 = map[counts]
+    r2 = r10
+    r2 += -4
+    call bpf_map_lookup_elem
+    if r0 == 0 goto new
+    r1 = 1
+    lock *(u64 *)(r0 +0) += r1
+    r0 = 0
+    exit
+  new:
+    *(u64 *)(r10 -16) = 1
+    r1 = map[counts]
+    r2 = r10
+    r2 += -4
+    r3 = r10
+    r3 += -16
+    r4 = 0
+    call bpf_map_update_elem
+    r0 = 0
+    exit
+"""
+
+
+@pytest.mark.parametrize(
+    "map_type", [MapType.HASH, MapType.LRU_HASH, MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH]
+)
+def test_deleting_starts_the_count_anew(system, machine, map_type):
+    """Also where native code remembers where a value was."""
+    counts = system.bpf(MapCreate(map_type, 4, 8, 64))
+    probe(system, load(system, ProgType.KPROBE, COUNT, counts=counts), "do_sys_openat2")
+
+    def count(number):
+        value = system.bpf(MapLookup(counts, struct.pack("<I", number)))
+        return sum(struct.unpack(f"<{len(value) // 8}Q", value))
+
+    for number in (1, 2, 1, 1, 2):
+        fire(machine, "kprobe", "do_sys_openat2", registers={"di": number})
+    assert (count(1), count(2)) == (3, 2)
+    system.bpf(MapDelete(counts, struct.pack("<I", 1)))
+    fire(machine, "kprobe", "do_sys_openat2", registers={"di": 3})
+    for number in (1, 2):
+        fire(machine, "kprobe", "do_sys_openat2", registers={"di": number})
+    assert (count(1), count(2), count(3)) == (1, 3, 1)
+
+
+def test_the_least_recently_used_goes_first(system, machine):
+    counts = system.bpf(MapCreate(MapType.LRU_HASH, 4, 8, 3))
+    probe(system, load(system, ProgType.KPROBE, COUNT, counts=counts), "do_sys_openat2")
+    for number in (1, 2, 3, 1, 4):
+        fire(machine, "kprobe", "do_sys_openat2", registers={"di": number})
+    left = []
+    key = None
+    for _ in range(3):
+        key = system.bpf(MapNextKey(counts, key))
+        left.append(struct.unpack("<I", key)[0])
+    assert sorted(left) == [1, 3, 4]
+    with pytest.raises(FileNotFoundError):
+        system.bpf(MapNextKey(counts, key))
+
+
+def test_time_is_measured_where_that_is_asked_for(system, machine):
+    program = load(system, ProgType.KPROBE, "r0 = 0\nexit")
+    probe(system, program, "do_sys_openat2")
+    fire(machine, "kprobe", "do_sys_openat2")
+    assert system.bpf(ProgGetInfo(program)).run_time_ns == 0
+    fd = system.open("/proc/sys/kernel/bpf_stats_enabled", os.O_RDWR)
+    assert system.read(fd, 10) == b"0\n"
+    system.write(fd, b"1\n")
+    fire(machine, "kprobe", "do_sys_openat2")
+    info = system.bpf(ProgGetInfo(program))
+    assert info.run_cnt == 2
+    assert info.run_time_ns > 0

@@ -21,11 +21,13 @@ from minibcc.kernel.maps.base import (
     Map,
     round_up,
 )
+from minibcc.kernel.vm.layouts import ArrayLayout
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
     from minibcc.btf.types import Type
     from minibcc.kernel.kernel import Kernel
+    from minibcc.kernel.vm.layouts import Layout
 
 STRUCT_SIZE = 312
 """Bytes of ``struct bpf_array`` in Linux 6.18."""
@@ -117,6 +119,10 @@ class ArrayMap(IndexedMap):
     def release(self) -> None:
         self.memory.free(self.values)
         super().release()
+
+    def layout(self) -> Layout | None:
+        plane = self.plane if self.per_cpu else 0
+        return ArrayLayout(self.values, self.stride, self.max_entries, self.value_size, plane)
 
     @property
     def memlock(self) -> int:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.events import PerfEvent
     from minibcc.kernel.kernel import Kernel
     from minibcc.kernel.objects import BtfObject, Program
+    from minibcc.kernel.vm.layouts import Layout
 
 ACCESS_FLAGS = MapFlags.RDONLY | MapFlags.WRONLY | MapFlags.RDONLY_PROG | MapFlags.WRONLY_PROG
 PER_CPU_LIMIT = 32 << 10
@@ -169,6 +170,10 @@ class Map(KernelObject):
     def peek(self, value: bytes) -> tuple[int, bytes]:
         """Like `pop` without taking; `value` is what the caller's buffer held."""
         return -EOPNOTSUPP, bytes(self.value_size)
+
+    def layout(self) -> Layout | None:
+        """What native code may know of the map, if anything."""
+        return None
 
     # What only some types hold, for the helpers that ask for it.
 

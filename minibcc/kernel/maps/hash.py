@@ -26,10 +26,12 @@ from minibcc.kernel.maps.base import (
     round_up,
     update_flags_error,
 )
+from minibcc.kernel.vm.layouts import LONGEST_KEY, LookupCache
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
     from minibcc.kernel.kernel import Kernel
+    from minibcc.kernel.vm.layouts import Layout
 
 STRUCT_SIZE = 896
 """Bytes of ``struct bpf_htab`` with its locks in Linux 6.18."""
@@ -100,10 +102,13 @@ class HashMap(Map):
         self.free: list[int] = []
         """Slots to hand out, the next one last."""
         self.chunks: list[int] = []
+        self.cache: LookupCache | None = None
 
     def release(self) -> None:
         for chunk in self.chunks:
             self.memory.free(chunk)
+        if self.cache is not None:
+            self.cache.release()
         super().release()
 
     @property
@@ -123,6 +128,15 @@ class HashMap(Map):
         elif not self.lru:
             usage += 8 * self.cpus
         return usage
+
+    def layout(self) -> Layout | None:
+        """Native code may remember where values lie; an LRU table must see each look-up."""
+        if self.cache is None and not self.lru and self.key_size <= LONGEST_KEY:
+            plane = self.stride if self.per_cpu else 0
+            self.cache = LookupCache(
+                self.memory, self.key_size, self.value_size, self.max_entries, plane
+            )
+        return self.cache
 
     # --- slots --------------------------------------------------------------------------------
 
@@ -166,6 +180,8 @@ class HashMap(Map):
     def _drop(self, key: bytes) -> None:
         """Forgets a key."""
         slot = self.slots.pop(key)
+        if self.cache is not None:
+            self.cache.forget(key)
         self.used[slot] = 0
         self.free.append(slot)
 

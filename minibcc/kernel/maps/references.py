@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from minibcc.btf.types import Type
     from minibcc.kernel.kernel import Kernel
     from minibcc.kernel.objects import Program
+    from minibcc.kernel.vm.layouts import Layout
 
 UNCOMMON = (
     MapType.PROG_ARRAY,
@@ -276,6 +277,9 @@ class HashOfMaps(HashMap):
             self._inner(slot).put()
         self.template.put()
         super().release()
+
+    def layout(self) -> Layout | None:
+        return None
 
     def _inner(self, slot: int) -> Map:
         return self.kernel.map_at[self.memory.load(self.addresses[slot], 8)]

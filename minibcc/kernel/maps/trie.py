@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
     from minibcc.btf.types import Type
     from minibcc.kernel.kernel import Kernel
+    from minibcc.kernel.vm.layouts import Layout
 
 NODE_SIZE = 24
 """Bytes of ``struct lpm_trie_node``."""
@@ -70,6 +71,9 @@ class PrefixTrie(HashMap):
         """The key under which a prefix is filed: its length, and data with zeros behind it."""
         number = int.from_bytes(key[4:], "big") >> self.bits - length << self.bits - length
         return length.to_bytes(4, "little") + number.to_bytes(self.key_size - 4, "big")
+
+    def layout(self) -> Layout | None:
+        return None
 
     def find(self, key: bytes) -> int:
         most = int.from_bytes(key[:4], "little")
