@@ -169,11 +169,20 @@ def test_what_is_known_costs_no_call():
     memory = arena.allocate(128)
     update, add = image(table, PROGRAMS["any"]), image(table, PROGRAMS["add"])
     assert jit.run(update, Run(arena), (memory,)) == 0
-    calls = table.calls
+    assert table.calls == 2  # the update, and the look-up that remembers
     for _ in range(10):
         assert jit.run(add, Run(arena), (memory,))
         assert jit.run(update, Run(arena), (memory,)) == 0
-    assert table.calls == calls + 1
+    assert table.calls == 2
+    table.layout.clear()
+    assert jit.run(add, Run(arena), (memory,))
+    assert table.calls == 3
+    del update.helpers[1]
+    update.native = None
+    arena.store(memory, 4, 9)
+    for number in range(3):  # without the look-up's helper nothing is remembered
+        assert jit.run(update, Run(arena), (memory,)) == 0
+        assert table.calls == 4 + number
     arena.close()
 
 

@@ -59,7 +59,8 @@ class Image(Record, frozen=False):
     `instructions` are its slots, with descriptors replaced by addresses; `starts` are the slots at
     which functions begin (0 first); `stacks` the bytes of stack of each, beside it. `helpers` are
     the functions it may call, by number, and `kfuncs` the kernel's, by BTF id; number 12, the tail
-    call, is the engine's own. `layouts` are what native code may know of its maps, by address.
+    call, is the engine's own. `layouts` are what native code may know of its maps, by address
+    (with helper 1 among `helpers`, updates too make it remember).
     `program` is the kernel's own object, for helpers. `steps` is the interpreter's and `native`
     the JIT's, once they have prepared the image; `runs` counts for the engine that chooses between
     them (-1: it has chosen).

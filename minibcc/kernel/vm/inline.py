@@ -56,10 +56,13 @@ def _update(translator: Translator) -> bool:
     ):
         return False
     write = translator
+    cache = None if isinstance(layout, ArrayLayout) else layout
+    words: list[str] = []
+    entry = ""
     if isinstance(layout, ArrayLayout):
         exists, address = _element(write, layout)
     else:
-        _, exists, _, cpu0 = _probe(write, layout)
+        words, exists, entry, cpu0 = _probe(write, layout)
         address = _of_this_cpu(write, cpu0, layout.plane)
     known, unknown, done = write.fresh(), write.fresh(), write.fresh()
     write.emit(f"br i1 {exists}, label %{known}, label %{unknown}, !prof !1")
@@ -72,10 +75,18 @@ def _update(translator: Translator) -> bool:
     write.emit(f"br label %{done}")
     write.begin(unknown)
     called = write.call_helper(MAP_UPDATE_ELEM)
-    after = write.label
-    write.emit(f"br label %{done}")
+    ways = [f"[ 0, %{known} ]", f"[ {called}, %{write.label} ]"]
+    if cache is None or MAP_LOOKUP_ELEM not in write.function.image.helpers:
+        write.emit(f"br label %{done}")
+    else:  # the next update of this key shall find it
+        find = write.fresh()
+        failed = write.new(f"icmp ne i64 {called}, 0")
+        write.emit(f"br i1 {failed}, label %{done}, label %{find}")
+        write.begin(find)
+        _, *labels = _look_up_and_keep(write, cache, words, entry, done)
+        ways += [f"[ 0, %{label} ]" for label in labels]
     write.begin(done)
-    write.values[0] = write.new(f"phi i64 [ 0, %{known} ], [ {called}, %{after} ]")
+    write.values[0] = write.new(f"phi i64 {', '.join(ways)}")
     return True
 
 
@@ -110,16 +121,26 @@ def _of_this_cpu(write: Translator, address: str, plane: int) -> str:
 def _cached(write: Translator, cache: LookupCache) -> str:
     """A look-up in a hash table: by the cache, or by the helper, whose finding is kept."""
     words, hit, entry, cpu0 = _probe(write, cache)
-    known, unknown, keep, done = (write.fresh() for _ in range(4))
+    known, unknown, done = (write.fresh() for _ in range(3))
     write.emit(f"br i1 {hit}, label %{known}, label %{unknown}, !prof !1")
     write.begin(known)
     address = _of_this_cpu(write, cpu0, cache.plane)
     write.emit(f"br label %{done}")
     write.begin(unknown)
+    called, none, kept = _look_up_and_keep(write, cache, words, entry, done)
+    write.begin(done)
+    return write.new(f"phi i64 [ {address}, %{known} ], [ 0, %{none} ], [ {called}, %{kept} ]")
+
+
+def _look_up_and_keep(
+    write: Translator, cache: LookupCache, words: list[str], entry: str, done: str
+) -> tuple[str, str, str]:
+    """Calls the look-up helper, keeps what it found, goes on at `done`. The address, and the labels
+    from where `done` is reached: with nothing found, and with something."""
     called = write.call_helper(MAP_LOOKUP_ELEM)
-    after = write.label
-    none = write.new(f"icmp eq i64 {called}, 0")
-    write.emit(f"br i1 {none}, label %{done}, label %{keep}")
+    none, keep = write.label, write.fresh()
+    missing = write.new(f"icmp eq i64 {called}, 0")
+    write.emit(f"br i1 {missing}, label %{done}, label %{keep}")
     write.begin(keep)
     first = called
     if cache.plane:
@@ -128,8 +149,7 @@ def _cached(write: Translator, cache: LookupCache) -> str:
     for number, word in enumerate([*words, first]):
         write.emit(f"store i64 {word}, ptr {_at(write, entry, 8 * number)}")
     write.emit(f"br label %{done}")
-    write.begin(done)
-    return write.new(f"phi i64 [ {address}, %{known} ], [ 0, %{after} ], [ {called}, %{keep} ]")
+    return called, none, keep
 
 
 def _probe(write: Translator, cache: LookupCache) -> tuple[list[str], str, str, str]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MULTIPLIER = 0x9E37_79B9_7F4A_7C15
 """2^64 divided by the golden ratio: multiplying by it spreads keys (Knuth, volume 3, 6.4)."""
 LONGEST_KEY = 64
+MOST_BITS = 16
+"""A cache has at most 2^16 entries."""
 LARGEST_VALUE = 256
 """Bytes: longer ones are copied by the helper."""
 
@@ -40,9 +42,10 @@ class LookupCache:
     and fills. An entry is the key, padded with zeros to whole words, and the address of the value
     (CPU 0's), 0 for an empty entry.
 
-    The map must say `forget` of each key that it removes, and `clear` when it removes many; a key
-    that is there must have its value at one address for as long as it is. `plane` is as in
-    `ArrayLayout`. Raises ValueError for keys that are too long to be worth it.
+    The map must say `forget` of each key that it removes, and `clear` where it cannot say which
+    keys a change concerns (a prefix trie, at any change); a key that is there must have its value
+    at one address for as long as it is. A table that must know of each use (LRU) cannot have one.
+    `plane` is as in `ArrayLayout`. Raises ValueError for keys too long to be worth it.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class LookupCache:
         self.plane = plane
         self.words = -(-key_size // 8)
         self.entry = 8 * self.words + 8
-        self.bits = min(12, max(4, max_entries.bit_length()))
+        self.bits = min(MOST_BITS, max(4, (2 * max_entries - 1).bit_length()))
         self.size = self.entry << self.bits
         self.table = memory.allocate(self.size, private=True)
 
