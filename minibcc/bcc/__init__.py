@@ -29,6 +29,7 @@ from minibcc.bcc.constants import (
 from minibcc.bcc.perf import Perf
 from minibcc.bcc.symbols import SymbolCache
 from minibcc.bcc.table import PerfEventArray, RingBuf, Table
+from minibcc.bcc.usdt import USDT, USDTException
 from minibcc.bcc.utils import ArgString, StrcmpRewrite, get_online_cpus, printb
 from minibcc.bcc.version import __version__
 
@@ -42,6 +43,7 @@ __all__ = [
     "DEBUG_PREPROCESSOR",
     "DEBUG_SOURCE",
     "TRACEFS",
+    "USDT",
     "ArgString",
     "BPFAttachType",
     "BPFProgType",
@@ -55,6 +57,7 @@ __all__ = [
     "StrcmpRewrite",
     "SymbolCache",
     "Table",
+    "USDTException",
     "XDPAction",
     "XDPFlags",
     "__version__",

@@ -55,6 +55,25 @@ PREFIXES = {
 """What a function's name says about its program type; what follows is what it attaches to."""
 
 
+WITHOUT_TYPES = {
+    MapType.PROG_ARRAY,
+    MapType.PERF_EVENT_ARRAY,
+    MapType.CGROUP_ARRAY,
+    MapType.STACK_TRACE,
+    MapType.ARRAY_OF_MAPS,
+    MapType.HASH_OF_MAPS,
+    MapType.DEVMAP,
+    MapType.DEVMAP_HASH,
+    MapType.CPUMAP,
+    MapType.XSKMAP,
+    MapType.SOCKMAP,
+    MapType.SOCKHASH,
+    MapType.QUEUE,
+    MapType.STACK,
+}
+"""Maps whose keys and values Linux does not let BTF describe (libbpf leaves it out for these)."""
+
+
 class LoadedMap(Record):
     """A map in the kernel: where it stands in its object, what it is, its descriptor."""
 
@@ -151,7 +170,7 @@ class Module:
             except OSError as failure:
                 if failure.errno != errno.ENOENT:
                     raise
-        typed = self._btf is not None and bool(spec.value_type)
+        typed = self._btf is not None and bool(spec.value_type) and spec.type not in WITHOUT_TYPES
         inner = self.maps[spec.inner].fd if spec.inner in self.maps else None
         fd = self._system.bpf(
             MapCreate(

@@ -195,16 +195,16 @@ class TableBase(Histogram, MutableMapping[Any, Any]):
 
     # --- as text, in BCC's form: numbers in hex, structures in braces ---
 
-    def keyshow(self, key: Any) -> bytes:
+    def key_sprintf(self, key: Any) -> bytes:
         return show(key)
 
-    def leafshow(self, leaf: Any) -> bytes:
+    def leaf_sprintf(self, leaf: Any) -> bytes:
         return show(leaf)
 
-    def keyscan(self, key_str: str | bytes) -> Any:
+    def key_scanf(self, key_str: str | bytes) -> Any:
         return scan(self.Key, key_str)
 
-    def leafscan(self, leaf_str: str | bytes) -> Any:
+    def leaf_scanf(self, leaf_str: str | bytes) -> Any:
         return scan(self.Leaf, leaf_str)
 
 

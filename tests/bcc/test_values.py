@@ -127,5 +127,5 @@ def test_scan_reads_what_show_writes(number, numbers):
 
 def test_scan_of_nonsense_is_a_value_error():
     kind = Classes().of(Struct("s", 4, (Member("a", U32, 0),)))
-    with pytest.raises(ValueError, match="expected {"):
+    with pytest.raises(ValueError, match=r"expected \{"):
         scan(kind, "0x1")
