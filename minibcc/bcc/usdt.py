@@ -52,7 +52,7 @@ _ARGUMENT = re.compile(
 )
 
 
-class USDTException(MinibccError):  # noqa: N818  # BCC's name
+class USDTException(MinibccError):  # BCC's name
     """A probe or a file that is not there, or that cannot be read."""
 
 
