@@ -156,19 +156,22 @@ class Btf:
             return
         if struct_id in path:
             self.raw.fail(at, f"BTF type {struct_id} contains itself")
+        if len(path) > MAX_CHAIN:
+            self.raw.fail(at, f"BTF type {struct_id} is nested too deeply")
         info = self.raw.followed(struct_id)[2]
         for _, member, _ in self.raw.tail(struct_id, "<III", info & 0xFFFF):
-            inner, empty = self.raw.unmodified(member), False
+            inner, kind = self.raw.bottom(member)
+            empty = False
             for _ in range(MAX_DEPTH):
-                place, _, info, inner_size = self.raw.followed(inner) if inner else (0, 0, 0, 0)
-                kind = info >> 24 & 0x1F
-                if kind != Kind.ARRAY:
+                if kind is not Kind.ARRAY:
                     break
                 of, _, count = next(self.raw.tail(inner, "<III"))
                 empty |= not count
-                inner = self.raw.unmodified(of)
-            if kind in (Kind.STRUCT, Kind.UNION) and (empty or inner_size >= size):
-                self.check_containment(inner, inner_size, place, (*path, struct_id))
+                inner, kind = self.raw.bottom(of)
+            if kind is Kind.STRUCT or kind is Kind.UNION:
+                place, _, _, inner_size = self.raw.followed(inner)
+                if empty or inner_size >= size:
+                    self.check_containment(inner, inner_size, place, (*path, struct_id))
         self._sound.add(struct_id)
 
     def check_circle(self, type_id: int) -> None:

@@ -79,19 +79,19 @@ class Source:
 
     def value(self, type_id: int, *, lazy: bool = False) -> Type:
         """The type of a thing: not void, no function."""
+        kind = self.btf.raw.bottom(type_id)[1]
+        if kind in _NO_THINGS:
+            self.fail(
+                "has something of type void" if not kind else "has something that is no thing"
+            )
         found = self.below(type_id, lazy=lazy)
-        end = self.btf.raw.unmodified(type_id)
-        if found is None or not end:
-            self.fail("has something of type void")
-        if self.btf.kind(end) in (
-            Kind.FUNC,
-            Kind.FUNC_PROTO,
-            Kind.VAR,
-            Kind.DATASEC,
-            Kind.DECL_TAG,
-        ):
-            self.fail("has something of a type that no thing has")
+        assert found is not None
         return found
+
+
+_NO_THINGS = frozenset(
+    (Kind.VOID, Kind.FUNC, Kind.FUNC_PROTO, Kind.VAR, Kind.DATASEC, Kind.DECL_TAG)
+)
 
 
 def _int(source: Source) -> Int:
@@ -124,14 +124,14 @@ def _array(source: Source) -> Array:
 
 def _qualified(make: Callable[[Type | None], T]) -> Callable[[Source], T]:
     def maker(source: Source) -> T:
-        source.btf.raw.unmodified(source.type_id)
+        source.btf.raw.bottom(source.type_id)
         return make(source.below(source.word))
 
     return maker
 
 
 def _tagged(source: Source) -> TypeTag:
-    source.btf.raw.unmodified(source.type_id)
+    source.btf.raw.bottom(source.type_id)
     return TypeTag(source.name, source.below(source.word))
 
 
@@ -141,28 +141,31 @@ def _struct(source: Source) -> Struct:
 
 
 def _members(source: Source) -> tuple[Member, ...]:
-    btf = source.btf
-    btf.check_containment(source.type_id, source.word, source.at)
-    return tuple(
-        _member(source, btf.raw.name(name, source.at), type_id, place)
-        for name, type_id, place in source.tail("<III", source.count)
-    )
+    """Bit fields have their width in the high byte of the place where the struct's flag is set."""
+    source.btf.check_containment(source.type_id, source.word, source.at)
+    end = source.word * 8
+    flag = source.flag
+    members = []
+    for name, type_id, place in source.tail("<III", source.count):
+        offset, bits = (
+            (place & 0xFFFFFF, place >> 24) if flag else _old_place(source, type_id, place)
+        )
+        text = source.btf.raw.name(name, source.at)
+        if offset + bits > end:
+            source.fail(f"has its member {text!r} outside")
+        members.append(Member(text, source.value(type_id, lazy=True), offset, bits))
+    return tuple(members)
 
 
-def _member(source: Source, name: str, type_id: int, place: int) -> Member:
-    """Bit fields have their width in the high byte of the place where the struct's flag is set;
-    in older BTF, and in clang's, it is the integer that has fewer bits than its size."""
-    type = source.value(type_id, lazy=True)
-    offset, bits = (place & 0xFFFFFF, place >> 24) if source.flag else (place, 0)
-    end = source.btf.raw.unmodified(type_id)
-    if source.btf.kind(end) is Kind.INT:
-        ((encoding,),) = source.btf.raw.tail(end, "<I")
-        size = source.btf.raw.followed(end)[3]
-        if not source.flag and encoding & 0xFF and encoding & 0xFF != size * 8:
-            offset, bits = offset + (encoding >> 16 & 0xFF), encoding & 0xFF
-    if offset + bits > source.word * 8:
-        source.fail(f"has its member {name!r} outside")
-    return Member(name, type, offset, bits)
+def _old_place(source: Source, type_id: int, place: int) -> tuple[int, int]:
+    """Without the flag it is the integer that has fewer bits than its size (older BTF)."""
+    below, kind = source.btf.raw.bottom(type_id)
+    if kind is Kind.INT:
+        ((encoding,),) = source.btf.raw.tail(below, "<I")
+        bits = encoding & 0xFF
+        if bits and bits != source.btf.raw.followed(below)[3] * 8:
+            return place + (encoding >> 16 & 0xFF), bits
+    return place, 0
 
 
 def _enum(source: Source) -> Enum:

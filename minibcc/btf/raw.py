@@ -44,7 +44,9 @@ class Raw:
         self.first: int = base.first + base.count if base else 1
         self.strings_from: int = base.strings_from + len(base.strings) if base else 0
         self._index: Index | None = None
+        # What was looked at is remembered: types share what they are made of.
         self._seen: dict[int, tuple[int, int, int, int]] = {}
+        self._bottoms: dict[int, tuple[int, Kind]] = {}
         if index is not None:
             self._index = Index(index)
             if self._index.fingerprint != self._hash() or self._index.first != self.first:
@@ -116,12 +118,13 @@ class Raw:
             raise KeyError(f"BTF has no type {type_id}")
         at, steps = index.place(type_id)
         words = self._words(at)
-        for _ in range(steps):
+        self._seen[type_id - steps] = (at, *words)
+        for passed in range(type_id - steps + 1, type_id + 1):
             kind = self.kind(words[1], at)
             at += 12 + FIXED[kind] + EACH[kind] * (words[1] & 0xFFFF)
             words = self._words(at)
-        found = self._seen[type_id] = (at, *words)
-        return found
+            self._seen[passed] = (at, *words)
+        return self._seen[type_id]
 
     def followed(self, type_id: int) -> tuple[int, int, int, int]:
         """`record` for an id that was read from a BTF: where it is wrong, that is malformed."""
@@ -223,18 +226,26 @@ class Raw:
                 if found is kind:
                     yield type_id, self.name(name, at)
 
-    def unmodified(self, type_id: int) -> int:
-        """The id below typedefs, qualifiers and type tags; a chain that never ends is refused."""
-        steps = 0
-        while type_id:
-            at, _, info, below = self.followed(type_id)
-            if self.kind(info, at) not in MODIFIERS:
+    def bottom(self, type_id: int) -> tuple[int, Kind]:
+        """What is below typedefs, qualifiers and type tags: its id and kind. A chain that never
+        ends is refused."""
+        found = self._bottoms.get(type_id)
+        if found is not None:
+            return found
+        below, kind = type_id, Kind.VOID
+        for _ in range(MAX_CHAIN):
+            if not below:
+                kind = Kind.VOID
                 break
-            steps += 1
-            if steps > MAX_CHAIN:
-                self.fail(at, f"BTF type {type_id} has too many names, or stands for itself,")
-            type_id = below
-        return type_id
+            at, _, info, following = self.followed(below)
+            kind = self.kind(info, at)
+            if kind not in MODIFIERS:
+                break
+            below = following
+        else:
+            self.fail(at, f"BTF type {type_id} has too many names, or stands for itself,")
+        self._bottoms[type_id] = below, kind
+        return below, kind
 
 
 def _sections(view: memoryview) -> tuple[memoryview, memoryview, int]:

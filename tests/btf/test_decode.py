@@ -160,7 +160,7 @@ MALFORMED = {
     "member of void": (raw(record(Kind.STRUCT, 4, 0, 0, 0, count=1)), "void"),
     "member is a function": (
         raw(record(Kind.FUNC_PROTO, 0), record(Kind.STRUCT, 4, 0, 1, 0, count=1)),
-        "no thing has",
+        "no thing",
     ),
     "function without prototype": (raw(INT, record(Kind.FUNC, 1)), "without a prototype"),
     "section of no variable": (raw(INT, record(Kind.DATASEC, 4, 1, 0, 4, count=1)), "variables"),

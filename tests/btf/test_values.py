@@ -132,7 +132,8 @@ def _everything() -> Struct:
     types = [
         INT, Array(CHAR, 8), Array(CHAR, 4), COLOR, COLOR, Ptr(None), Ptr(INT), BOOL, CHAR, POINT,
         Array(POINT, 2), U64, Array(Array(CHAR, 4), 2), Array(BOOL, 2), Array(Ptr(INT), 2),
-        NAMELESS, Int("unsigned __int128", 16, signed=False), Int("long long", 8, signed=True), BITS,
+        NAMELESS, Int("unsigned __int128", 16, signed=False), Int("long long", 8, signed=True),
+        BITS,
     ]  # fmt: skip
     members = []
     end = 0

@@ -110,6 +110,8 @@ typedef void (*btf_trace_scsi_dispatch_cmd_timeout)(void *, struct scsi_cmnd *cm
 
 /* --- functions that are elsewhere, inlined or configured away ------------------------------ */
 
+void folio_account_dirtied(struct folio *folio, struct address_space *mapping);
+void do_page_cache_ra(struct readahead_control *ractl, unsigned long nr_to_read, unsigned long lookahead_size);
 struct mddev;
 bool md_flush_request(struct mddev *mddev, struct bio *bio);
 int do_init_module(struct module *mod);
