@@ -25,7 +25,30 @@ PITCH = 0x200
 
 MODULE = "module:"
 # Data symbols: name, size in bytes, kallsyms' letter.
+_FILE_OPERATIONS = (
+    "ext4_file_operations",
+    "ext4_dir_operations",
+    "btrfs_file_operations",
+    "xfs_file_operations",
+    "nfs_file_operations",
+    "nfs4_file_operations",
+    "shmem_file_operations",
+    "ramfs_file_operations",
+    "kernfs_file_fops",
+    "proc_pid_cmdline_ops",
+    "socket_file_ops",
+    "pipefifo_fops",
+    "tty_fops",
+    "null_fops",
+    "zero_fops",
+    "random_fops",
+    "urandom_fops",
+    "def_blk_fops",
+    "eventpoll_fops",
+)
 DATA_SYMBOLS = (
+    ("__start_rodata", 0, "D"),
+    *((name, 0x140, "R") for name in _FILE_OPERATIONS),
     ("sys_call_table", 8 * 512, "D"),
     ("init_task", 16384, "D"),
     ("init_mm", 4096, "D"),
@@ -36,7 +59,11 @@ DATA_SYMBOLS = (
     ("init_uts_ns", 512, "D"),
     ("init_css_set", 512, "D"),
     ("cgrp_dfl_root", 8192, "D"),
-    ("jiffies", 8, "D"),
+    ("tcp_prot", 512, "D"),
+    ("tcpv6_prot", 512, "D"),
+    ("udp_prot", 512, "D"),
+    ("udpv6_prot", 512, "D"),
+    ("jiffies", 0, "D"),
     ("jiffies_64", 8, "D"),
     ("system_state", 64, "D"),
     ("panic_on_oops", 64, "D"),
@@ -46,7 +73,10 @@ DATA_SYMBOLS = (
     ("dentry_hashtable", 64, "d"),
     ("inode_hashtable", 64, "d"),
     ("_edata", 0, "D"),
-    ("__bss_start", 4096, "B"),
+    ("__bss_start", 0, "B"),
+    ("vm_zone_stat", 128, "B"),
+    ("vm_numa_event", 64, "B"),
+    ("vm_node_stat", 512, "B"),
     ("_end", 0, "B"),
 )
 # Names that mark where the text starts and ends.
