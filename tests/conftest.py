@@ -11,6 +11,13 @@ import subprocess
 from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A test never asserts a time: a busy machine makes no test fail.
+settings.register_profile(
+    "minibcc", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("minibcc")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
