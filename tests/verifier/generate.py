@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapType, ProgType
 from minibcc.isa.instruction import Instruction
-from minibcc.kernel.verifier.contract import MapFacts, Source
+from minibcc.kernel.verifier.contract import Environment, MapFacts, Source
 from minibcc.kernel.verifier.verify import verify
 from minibcc.records import Record
 from tests.verifier import oracle
@@ -314,6 +314,10 @@ class _Writer:
         return Source(tuple(self.out), self.prog_type, maps=MAPS, gpl=gpl)
 
 
+HERE = Environment(cpus=oracle.possible_cpus())
+"""This machine's kernel, as far as the verifier asks."""
+
+
 def programs(seed: int) -> Iterator[Source]:
     """Endless random programs."""
     rng = random.Random(seed)
@@ -324,7 +328,7 @@ def programs(seed: int) -> Iterator[Source]:
 def judge(source: Source) -> tuple[str, Disagreement]:
     """The outcome for one program, see `Report`."""
     errno, log = oracle.load(source, 1)
-    verdict = verify(source)
+    verdict = verify(source, HERE)
     case = Disagreement(source, (errno, log), verdict)
     if verdict.refusal is not None and verdict.refusal.code == "verify/not-decided":
         return "undecided", case

@@ -92,6 +92,16 @@ def load(source: Source, level: int = 2) -> tuple[int, str]:
 
 
 @cache
+def possible_cpus() -> int:
+    """How many CPUs the kernel counts with, 0 if it does not say."""
+    try:
+        with open("/sys/devices/system/cpu/possible", encoding="ascii") as file:
+            return int(file.read().strip().rpartition("-")[2].rpartition(",")[2]) + 1
+    except (OSError, ValueError):
+        return 0
+
+
+@cache
 def available() -> str:
     """ "" if the kernel can be asked, else the reason why not."""
     from minibcc.abi.bpf import ProgType

@@ -9,6 +9,7 @@ A case is a line ``== name [program type] [no-gpl]``, the program as text, and a
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from minibcc.abi.bpf import ProgType
 from minibcc.isa.text import assemble
 from minibcc.kernel.verifier.contract import Source
 from minibcc.kernel.verifier.verify import verify
-from minibcc.records import Record
+from minibcc.records import Record, replace
 from tests.verifier import generate, oracle
 
 NAMES = {
@@ -84,3 +85,35 @@ def test_the_kernel_says_so(case: Case) -> None:
     number, log = oracle.load(case.source, 1)
     assert number == case.errno, log
     assert not case.message or case.message in log.split("\n")
+
+
+def _comparable(log: str) -> list[str]:
+    """A log's lines without addresses, column widths and counts of states."""
+    out = []
+    for line in log.split("\n"):
+        line = re.sub(r"(\(18\) r\d) = 0x\w+", r"\1 = ?", line)
+        out.append(re.sub(r" +;", " ;", line.split(" max_states")[0]))
+    return out
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_log_is_the_kernels(case: Case) -> None:
+    if reason := oracle.available():
+        pytest.skip(reason)
+    if not case.decided or case.errno == errno.E2BIG:
+        return
+    _, log = oracle.load(case.source, 1)
+    verdict = verify(replace(case.source, log_level=1), generate.HERE)
+    assert _comparable(verdict.log) == _comparable(log)
+
+
+@pytest.mark.kernel
+def test_random_programs() -> None:
+    """A few; `python -m tests.soak verifier` asks about more."""
+    if reason := oracle.available():
+        pytest.skip(reason)
+    report = generate.run(150, 20)
+    assert not report.counts["accepts"]
+    assert not report.counts["refuses"]
+    assert report.counts["agree"] >= 148

@@ -66,6 +66,7 @@ def branch(walk: Walk, insn: Instruction) -> None:
             walk.mark_precise(insn.dst)
         if by_register and right.kind == SCALAR:
             walk.mark_precise(insn.src)
+        walk.show_effect(insn)
         walk.slot += insn.off + 1 if decided else 1
         return
     here = walk.state
@@ -93,6 +94,7 @@ def branch(walk: Walk, insn: Instruction) -> None:
                 _tell_copies(state, registers[insn.dst], linked_left)
     if wide:
         _compare_pointers(insn, operation, by_register, left, right, here, jumps)
+    walk.show_effect(insn)
     walk.slot += 1
 
 

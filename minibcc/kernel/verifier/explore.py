@@ -69,7 +69,7 @@ class Walk:
         self.slot = 0
         self.previous = -1
         self.link: Link | None = None
-        self.aside: list[tuple[State, int, int]] = []
+        self.aside: list[tuple[State, int, int, int]] = []
         self.explored: dict[int, list[prune.Checkpoint]] = {}
         self.seen = bytearray(len(shape.insns))
         self.accesses: dict[int, int] = {}
@@ -84,6 +84,8 @@ class Walk:
         self._ids = 0
         self._checked: set[int] = set()
         self._show = False
+        self._back = False
+        self._last: Instruction | None = None
         self._touched: set[tuple[int, int]] = set()
 
     # --- what the other modules ask for -----------------------------------------------------
@@ -106,7 +108,7 @@ class Walk:
 
     def returned(self) -> None:
         """The walk came back from a function: the log shows where it is."""
-        self._show = True
+        self._show = self._back = True
 
     def note_link(self) -> None:
         """Keeps `link` with the instruction before the state is copied."""
@@ -117,7 +119,7 @@ class Walk:
         """Puts a copy of the state aside, to go on at `slot`."""
         state = self.state
         other = state.copy()
-        self.aside.append((other, slot, self.slot))
+        self.aside.append((other, slot, self.slot, self.log.position))
         other.branches = 0
         if state.parent is not None:
             state.parent.branches += 1
@@ -145,9 +147,10 @@ class Walk:
                 self.depths[frame.function] = -low
         return frame
 
-    def read_stack(self, frame: Frame, index: int) -> None:
-        """A stack slot was read."""
-        self._touched.add((frame.number, index))
+    def read_stack(self, frame: Frame, index: int, show: bool = True) -> None:
+        """A stack slot was read; `show`: by the instruction itself, not by a helper."""
+        if show:
+            self._touched.add((frame.number, index))
         prune.slot_read(self, frame, index)
 
     def wrote_stack(self, frame: Frame, index: int, whole: bool) -> None:
@@ -193,7 +196,6 @@ class Walk:
         self._show = False
         self._touched.clear()
         if self.log.detail:
-            self.log.insn_end = -1
             self.log.after(slot, state_text(self.state, frame))
 
     def run(self) -> None:
@@ -227,14 +229,13 @@ class Walk:
             seen[slot] = 1
             self.previous = slot
             self.link = None
+            self._last = insn
             if self._step(insn):
                 if not self._next_path():
                     return
                 continue
             if self.link is not None:
                 self.note_link()
-            if detail:
-                self._log_effect(slot, insn)
 
     def _step(self, insn: Instruction) -> bool:
         """Executes one instruction; whether its path ends there."""
@@ -265,11 +266,12 @@ class Walk:
         prune.finished(self.state.parent)
         if not self.aside:
             return False
-        state, self.slot, self.previous = self.aside.pop()
+        state, self.slot, self.previous, position = self.aside.pop()
         if self.log.detail and not self.log.keep:
-            self.log.reset(0)
+            self.log.reset(position)
         self.enter(state)
         self._show = True
+        self._touched.clear()
         return True
 
     def _too_large(self) -> None:
@@ -282,24 +284,36 @@ class Walk:
             help=("give the loop a smaller constant bound",),
         )
 
-    def refuse_loop(self) -> None:
+    def refuse_loop(self, old: State) -> None:
+        """The state is the same as at an earlier visit that this path grew from."""
+        lead = ""
+        if self.log.detail:
+            now, then = self.state, old
+            lead = (
+                f"cur state:{state_text(now, now.frame)}\nold state:{state_text(then, then.frame)}"
+            )
         raise Refused(
             EINVAL,
             "verify/infinite-loop",
             f"infinite loop detected at insn {self.slot}",
             needs="a loop that changes something each time round",
             state="the same state as the time before",
+            lead=lead,
         )
 
     # --- the log -----------------------------------------------------------------------------
 
     def _log_insn(self, insn: Instruction) -> None:
         log, state = self.log, self.state
-        if self._show and log.keep:
+        if self._show:
             whole = state_text(state, state.frame)
-            log.write(f"\nfrom {self.previous} to {self.slot}:{whole}\n")
-            log.after(self.slot, whole)
-        self._show = False
+            if log.keep:
+                log.write(f"\nfrom {self.previous} to {self.slot}:{whole}\n")
+            if not self._back:
+                log.after(self.slot, whole)
+        elif self._last is not None:
+            self.show_effect(self._last)
+        self._show = self._back = False
         log.source_line(self._line(self.slot))
         log.insn(self.slot, self._insn_text(insn))
 
@@ -314,9 +328,12 @@ class Walk:
         index = bisect_right(lines, slot, key=lambda line: line.slot)
         return lines[index - 1] if index else None
 
-    def _log_effect(self, slot: int, insn: Instruction) -> None:
-        """The registers and stack slots that the instruction used or changed."""
+    def show_effect(self, insn: Instruction) -> None:
+        """Logs the registers and stack slots that an instruction used or changed."""
+        if not self.log.detail:
+            return
         state = self.state
+        self._last = None
         if insn.code in (_CALL, _EXIT) and (insn.src == 1 or insn.code == _EXIT):
             return
         count = reads(insn, lambda call: calls.argument_count(self.program, call))
@@ -325,5 +342,5 @@ class Walk:
         number = state.frame.number
         slots = [index for frame, index in self._touched if frame == number]
         self._touched.clear()
-        if any(state.frame.registers[index].kind for index in shown) or slots:
+        if shown or slots:
             self.log.after(self.slot, state_text(state, state.frame, shown, slots))

@@ -7,6 +7,7 @@ kernel/bpf/log.c.
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.verifier.state import (
@@ -17,7 +18,6 @@ from minibcc.kernel.verifier.state import (
     MEMORY,
     NOT_INIT,
     PACKET,
-    PACKET_END,
     PACKET_META,
     SCALAR,
     SPILL,
@@ -51,31 +51,32 @@ _ALIGNMENT, _STEP = 40, 8
 
 
 class Log:
-    """Text that can be taken back to an earlier `position`."""
+    """Text that can be cut back to an earlier `position`, in characters."""
 
     def __init__(self, level: int) -> None:
         self.level = level
         self.detail = bool(level & 3)
         self.keep = bool(level & 2)
-        self._parts: list[str] = []
+        self._text = StringIO()
         self._line: Line | None = None
-        self.insn_end = -1
+        self._insn_end = -1
         self._insn_width = 0
 
     @property
     def position(self) -> int:
-        return len(self._parts)
+        return self._text.tell()
 
     def write(self, text: str) -> None:
         """Adds text if any log was asked for."""
         if self.level:
-            self._parts.append(text)
+            self._text.write(text)
 
     def reset(self, position: int) -> None:
-        del self._parts[position:]
+        self._text.seek(position)
+        self._text.truncate()
 
     def text(self) -> str:
-        return "".join(self._parts)
+        return self._text.getvalue()
 
     def source_line(self, line: Line | None) -> None:
         """The C line that the next instruction comes from, once."""
@@ -91,14 +92,14 @@ class Log:
     def insn(self, slot: int, text: str) -> None:
         row = f"{slot}: {text}\n"
         self.write(row)
-        self.insn_end = self.position
+        self._insn_end = self.position
         self._insn_width = len(row)
 
     def after(self, slot: int, state: str) -> None:
-        """The part of the state that the last instruction touched, behind its text if that still
-        ends the log, else on a line of its own."""
-        if self._parts and self.insn_end == self.position:
-            self._parts[-1] = self._parts[-1][:-1]
+        """The part of the state that the last instruction touched: behind its text if that still
+        ends the log, else on a line of its own, as what holds at `slot`."""
+        if self._insn_end == self.position:
+            self.reset(self.position - 1)
             width = self._insn_width
             column = max(width + _STEP // 2, _ALIGNMENT)
             column = (column + _STEP - 1) // _STEP * _STEP
@@ -174,8 +175,8 @@ def register_text(register: Register, frame: int = 0) -> str:
         parts.append(f"ks={facts.key_size},vs={facts.value_size}")
     if kind != SCALAR and register.off:
         parts.append("off=" + signed_number(register.off))
-    if base in (PACKET, PACKET_META, PACKET_END):
-        parts.append("r=" + unsigned_number(register.room & U32))
+    if base in (PACKET, PACKET_META):
+        parts.append("r=" + unsigned_number(register.room & U64))
     if base == MEMORY:
         parts.append("sz=" + unsigned_number(register.room))
     if value.known:

@@ -118,7 +118,7 @@ def visited(walk: Walk) -> bool:
                     and old.goto_depth == state.goto_depth
                     and _same(walk, old, state)
                 ):
-                    walk.refuse_loop()
+                    walk.refuse_loop(old)
                 if not force and walk.jumps - jumps < 20 and walk.processed - processed < 100:
                     keep = False
         else:

@@ -201,7 +201,7 @@ def use(walk: Walk, frame: Frame, low: int, high: int, write: bool) -> None:
     """A helper reads ``[low, high)``, or (`write`) reads and may change it."""
     for index in range((-high) >> 3, ((-low - 1) >> 3) + 1):
         slot = frame.stack.get(index, EMPTY)
-        walk.read_stack(frame, index)
+        walk.read_stack(frame, index, False)
         if not write:
             continue
         types, register = bytearray(slot[0]), slot[1]
