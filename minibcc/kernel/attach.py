@@ -70,7 +70,8 @@ class Attachment:
 
 # --- perf events ------------------------------------------------------------------------------
 
-_PROBE_TYPES = {KPROBE_TYPE: ProgType.KPROBE, UPROBE_TYPE: ProgType.KPROBE}
+EVENT_TYPES = (ProgType.KPROBE, ProgType.TRACEPOINT, ProgType.PERF_EVENT)
+"""Types of programs that perf events take."""
 
 
 def attach_event(kernel: Kernel, event: PerfEvent, program: Program) -> Attachment:
@@ -115,7 +116,7 @@ def _layout(kernel: Kernel, event: PerfEvent) -> Callable[[Event], bytes]:
 
 # --- raw tracepoints and traced functions -----------------------------------------------------
 
-TRACED = {
+TRACED: dict[int, str] = {
     AttachType.TRACE_FENTRY: "fentry",
     AttachType.TRACE_FEXIT: "fexit",
     AttachType.MODIFY_RETURN: "fmod_ret",
@@ -144,7 +145,7 @@ def open_raw_tracepoint(kernel: Kernel, request: RawTracepointOpen) -> int:
 
 def _link_traced(kernel: Kernel, program: Program) -> int:
     """fentry, fexit, fmod_ret, BTF raw tracepoints and LSM programs."""
-    attach_type = AttachType(program.request.expected_attach_type)
+    attach_type = program.request.expected_attach_type
     kind = TRACED.get(attach_type)
     if kind is None:
         raise failure(EINVAL)
@@ -178,7 +179,7 @@ def create_link(kernel: Kernel, request: LinkCreate) -> int:
     program = kernel.program_of(request.prog_fd)
     kind = program.request.prog_type
     if request.attach_type == AttachType.PERF_EVENT:
-        if request.flags:
+        if request.flags or kind not in EVENT_TYPES:
             raise failure(EINVAL)
         event = kernel.descriptors.description(request.target_fd, PerfEvent)
         attachment = attach_event(kernel, event, program)
@@ -203,9 +204,19 @@ def create_link(kernel: Kernel, request: LinkCreate) -> int:
 # --- cgroups, sockets and their like ----------------------------------------------------------
 
 
+ATTACHABLE = (
+    *(kind for kind in ProgType if kind.name.startswith("CGROUP")),
+    *(ProgType.SOCK_OPS, ProgType.SK_SKB, ProgType.SK_MSG, ProgType.FLOW_DISSECTOR),
+    *(ProgType.LIRC_MODE2, ProgType.LSM),
+)
+"""Types of programs that BPF_PROG_ATTACH is for."""
+
+
 def attach_program(kernel: Kernel, request: ProgAttach) -> None:
     """BPF_PROG_ATTACH: there are no cgroups, sockets maps or lirc devices to attach to."""
-    kernel.program_of(request.attach_bpf_fd)
+    program = kernel.program_of(request.attach_bpf_fd)
+    if ProgType(program.request.prog_type) not in ATTACHABLE:
+        raise failure(EINVAL)
     kernel.descriptors.get(request.target_fd)
     raise failure(EINVAL)
 

@@ -185,7 +185,10 @@ def _btf_load(kernel: Kernel, request: requests.BtfLoad) -> int:
 
 
 def _pin(kernel: Kernel, request: requests.ObjPin) -> None:
-    item = kernel.descriptors.description(request.bpf_fd, ObjectDescription).item
+    try:
+        item = kernel.descriptors.description(request.bpf_fd, ObjectDescription).item
+    except OSError:
+        raise failure(EINVAL) from None
     if not isinstance(item, Map | Program | Link):
         raise failure(EINVAL)
     if not request.pathname.startswith("/sys/fs/bpf/"):

@@ -54,7 +54,7 @@ def attach(
         if kernel.machine.hooks.watched(point):
             raise failure(EBUSY)
         return LinkType.XDP, device, _watch(kernel, program, point)
-    direction = DIRECTIONS.get(AttachType(request.attach_type))
+    direction = DIRECTIONS.get(request.attach_type)
     if kind != ProgType.SCHED_CLS or direction is None or request.flags:
         raise failure(EINVAL)
     return LinkType.TCX, device, _watch(kernel, program, Point("tc", f"{device}:{direction}"))

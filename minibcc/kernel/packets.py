@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PACKET_TYPES = frozenset(PACKET_POINTERS)
 HEADROOM = 256
 TAILROOM = 320
+META_MAX = 252
+"""Bytes of XDP metadata."""
 XDP_FRAME = 40
 """Bytes at the start of an XDP packet's headroom that the kernel keeps (``struct xdp_frame``)."""
 ETHERNET = 14
@@ -73,7 +75,8 @@ class Packet:
         self._set_context(context)
         self.hidden = 0 if kind in LINK_LEVEL or link_level else min(ETHERNET, len(data))
         self.start += self.hidden
-        self.meta = self.start
+        if not self.is_xdp:
+            self.meta = self.start
         kernel.packets[self.context] = self
 
     @property
@@ -90,9 +93,12 @@ class Packet:
             raise failure(EINVAL)
         view = self.memory.view(self.context, size)
         if self.is_xdp:
-            view[12:20] = struct.pack("<II", 1, 0)
-            if given:
-                view[12:20] = given[12:20].ljust(8, b"\0")
+            start, end, before, device = struct.unpack_from("<4I", given.ljust(16, b"\0"))
+            if before or end > self.length or start > end or start % 4 or start > META_MAX:
+                raise failure(EINVAL)
+            # What precedes `start` is metadata.
+            self.start += start
+            view[12:20] = struct.pack("<II", device or 1, 0)
             return
         rest = bytearray(given)
         for offset, count in SKB_FROM_USER:

@@ -26,7 +26,7 @@ from minibcc.abi.requests import Loaded, ProgInfo, ProgLoad, ProgramRefused, Ref
 from minibcc.isa.instruction import LD_IMM64, Instruction, decode, encode
 from minibcc.isa.tag import tag_sha256
 from minibcc.kernel.contexts import convert_context_accesses
-from minibcc.kernel.errnos import failure
+from minibcc.kernel.errnos import ENOTSUPP, failure
 from minibcc.kernel.helpers.registry import implementation
 from minibcc.kernel.objects import BtfObject, Program
 from minibcc.kernel.rewrite import Compaction
@@ -77,9 +77,10 @@ def load(kernel: Kernel, request: ProgLoad) -> Loaded:
     gpl = request.license[:LICENSE_MAX] in GPL_LICENSES
     if request.log_level & ~LOG_MASK:
         raise failure(EINVAL)
+    check_sleepable(request)
     maps = _maps(kernel, instructions)
     btf = None
-    if request.prog_btf_fd is not None:
+    if request.prog_btf_fd is not None and (request.func_info or request.line_info):
         btf = kernel.descriptors.object(request.prog_btf_fd, BtfObject)
     functions = _functions(request, btf)
     attach_func = _attach_function(kernel, request)
@@ -87,7 +88,7 @@ def load(kernel: Kernel, request: ProgLoad) -> Loaded:
         Source(
             instructions=tuple(instructions),
             prog_type=ProgType(request.prog_type),
-            attach_type=request.expected_attach_type,
+            attach_type=_known(request.expected_attach_type),
             maps={fd: map.facts for fd, map in maps.items()},
             gpl=gpl,
             prog_flags=request.prog_flags,
@@ -123,14 +124,19 @@ def check(kernel: Kernel, request: ProgLoad) -> None:
     if kernel.uid != 0:
         raise failure(EPERM)
     if request.attach_prog_fd is not None:
-        kernel.program_of(request.attach_prog_fd)
+        try:
+            kernel.program_of(request.attach_prog_fd)
+        except OSError:
+            raise failure(EINVAL) from None
+    if request.prog_type == ProgType.STRUCT_OPS:
+        raise failure(ENOTSUPP)  # as a Linux without any structure of operations
     check_attach_type(request)
     if request.prog_type not in LOADABLE:
         raise failure(EINVAL)
     check_name(request.prog_name)
 
 
-LOADABLE = frozenset(ProgType) - {ProgType.UNSPEC, ProgType.STRUCT_OPS, ProgType.NETFILTER}
+LOADABLE = frozenset(ProgType) - {ProgType.UNSPEC, ProgType.STRUCT_OPS}
 
 _NEED_BTF = (ProgType.TRACING, ProgType.LSM, ProgType.STRUCT_OPS, ProgType.EXT)
 
@@ -176,6 +182,41 @@ def check_attach_type(request: ProgLoad) -> None:
         raise failure(EINVAL)
     if kind in (ProgType.SYSCALL, ProgType.EXT) and request.expected_attach_type:
         raise failure(EINVAL)
+
+
+def _known(attach_type: int) -> AttachType | int:
+    """The attach type; 0 for a number that none has, which most types of programs ignore."""
+    return AttachType(attach_type) if attach_type in ATTACH_NUMBERS else 0
+
+
+ATTACH_NUMBERS = frozenset(map(int, AttachType))
+
+SLEEPABLE_ATTACH = (
+    AttachType.TRACE_FENTRY,
+    AttachType.TRACE_FEXIT,
+    AttachType.MODIFY_RETURN,
+    AttachType.TRACE_ITER,
+)
+
+
+def check_sleepable(request: ProgLoad) -> None:
+    """``check_attach_btf_id``: which programs may sleep, and which must."""
+    kind, message = request.prog_type, ""
+    if request.prog_flags & ProgFlags.SLEEPABLE:
+        able = kind in (ProgType.LSM, ProgType.KPROBE, ProgType.SYSCALL) or (
+            kind == ProgType.TRACING and request.expected_attach_type in SLEEPABLE_ATTACH
+        )
+        if not able:
+            message = (
+                "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be "
+                "sleepable"
+            )
+    elif kind == ProgType.SYSCALL:
+        message = "Syscall programs can only be sleepable"
+    if message:
+        refusal = Refusal("load/not-sleepable", -1, message)
+        log = f"{message}\n" if request.log_level else ""
+        raise ProgramRefused(EINVAL, os.strerror(EINVAL), log, refusal)
 
 
 def _maps(kernel: Kernel, instructions: Sequence[Instruction]) -> dict[int, Map]:

@@ -41,6 +41,8 @@ SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 SYSCALL_CONTEXT = 0xFFFF
 PACKET_MAX = 4096 - 256 - 320
 """Bytes of a packet: a page without headroom and shared info."""
+FRAGMENTS_MAX = 17 * 4096
+"""Bytes that XDP may have behind that, in further pages; here all lie in one piece."""
 
 
 ON_CPU = 1
@@ -57,7 +59,7 @@ def test_run(kernel: Kernel, request: ProgTestRun) -> TestRun:
     size = CONTEXT_SIZES.get(kind)
     if size is None:
         raise failure(ENOTSUPP)
-    if request.data_in or request.data_size_out or request.flags & ~ON_CPU:
+    if request.data_in or request.data_size_out:
         raise failure(EINVAL)
     if request.cpu and not request.flags & ON_CPU:
         raise failure(EINVAL)
@@ -103,9 +105,10 @@ def _on_context(kernel: Kernel, program: Program, request: ProgTestRun, size: in
 
 def _on_packet(kernel: Kernel, program: Program, request: ProgTestRun) -> TestRun:
     kind = ProgType(program.request.prog_type)
-    if not ETHERNET <= len(request.data_in) <= PACKET_MAX:
+    is_xdp = kind == ProgType.XDP
+    if not ETHERNET <= len(request.data_in) <= PACKET_MAX + (FRAGMENTS_MAX if is_xdp else 0):
         raise failure(EINVAL)
-    if request.cpu or request.flags & ~CHECKSUM_COMPLETE:
+    if request.flags & ~(0 if is_xdp else CHECKSUM_COMPLETE) or (request.cpu and not is_xdp):
         raise failure(EINVAL)
     repeat = max(1, request.repeat)
     packet = Packet(kernel, kind, request.data_in, request.ctx_in)

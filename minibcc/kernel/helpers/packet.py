@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from minibcc.kernel.errnos import ENOTSUPP
 from minibcc.kernel.helpers.checksum import fold32
 from minibcc.kernel.helpers.registry import helper
+from minibcc.kernel.packets import META_MAX
 
 if TYPE_CHECKING:
     from minibcc.kernel.packets import Packet
@@ -23,7 +24,6 @@ RECOMPUTE_CSUM, INVALIDATE_HASH = 1, 2
 HDR_START_MAC, HDR_START_NET = 0, 1
 ETHERNET = 14
 SOCKET_COOKIE = 1
-META_MAX = 252
 PKT_TYPE, VLAN_PRESENT, VLAN_TCI, VLAN_PROTO, HASH = 4, 20, 24, 28, 68
 """Fields of struct __sk_buff that helpers read or write."""
 

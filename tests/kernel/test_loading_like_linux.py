@@ -1,0 +1,203 @@
+"""BPF_PROG_LOAD, BPF_PROG_TEST_RUN and descriptors against Linux's: the same request, the same
+errno."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from minibcc.abi.bpf import AttachType, MapType, ProgType
+from minibcc.abi.requests import (
+    LinkCreate,
+    LinkGetInfo,
+    MapCreate,
+    MapFreeze,
+    MapGetFdById,
+    MapGetInfo,
+    MapLookup,
+    ObjGet,
+    ObjPin,
+    ProgAttach,
+    ProgDetach,
+    ProgGetFdById,
+    ProgGetInfo,
+    ProgLoad,
+    ProgTestRun,
+    RawTracepointOpen,
+)
+from minibcc.isa.instruction import encode
+from minibcc.isa.text import assemble
+from minibcc.kernel.system import SimulatedSystem
+from minibcc.machine.linux618 import Linux618
+from minibcc.machine.machine import Machine
+from minibcc.records import replace
+
+pytestmark = pytest.mark.kernel
+
+RETURN = encode(assemble("r0 = 0\nexit"))
+
+
+@pytest.fixture
+def bodies():
+    from minibcc.system.linux import LinuxSystem
+
+    return LinuxSystem(), SimulatedSystem(Machine(Linux618(), cpus=2), engine="interpreter")
+
+
+def answer(system, request):
+    """What kind of answer, or the errno. Descriptors are closed."""
+    try:
+        result = system.bpf(request)
+    except OSError as error:
+        return f"errno {error.errno}"
+    fd = getattr(result, "fd", result)
+    if isinstance(fd, int):
+        system.close(fd)
+        return "a descriptor"
+    return type(result).__name__
+
+
+def compare(bodies, request):
+    linux, simulated = (answer(system, request) for system in bodies)
+    assert simulated == linux, request
+
+
+FORBIDDEN = (ProgType.TRACING, ProgType.EXT, ProgType.LSM, ProgType.LIRC_MODE2)
+"""Types that the kernel of a test machine may lack, or refuse to everybody."""
+
+
+@pytest.mark.parametrize("prog_type", [n for n in range(36) if n not in FORBIDDEN])
+def test_program_and_attach_types(bodies, prog_type):
+    unlike = []
+    for attach_type in (0, *AttachType, 99):
+        for extra in ({}, {"attach_btf_id": 1}):
+            request = ProgLoad(prog_type, RETURN, expected_attach_type=attach_type, **extra)
+            linux, simulated = (answer(system, request) for system in bodies)
+            if linux != simulated:
+                unlike.append((int(attach_type), extra, linux, simulated))
+    assert not unlike
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"insns": b""},
+        {"insns": RETURN * 500_001},
+        {"prog_name": "a-b"},
+        {"prog_name": "a b"},
+        {"prog_name": "a.b_c9"},
+        {"prog_name": "fifteen_letters"},
+        {"prog_type": 77},
+        {"prog_type": 0},
+        {"prog_type": 77, "prog_name": "a-b"},
+        {"prog_type": 77, "insns": b""},
+        {"prog_flags": 1 << 30, "insns": b""},
+        {"prog_flags": 1},
+        {"prog_flags": 2},
+        {"prog_flags": 4},
+        {"prog_flags": 8},
+        {"prog_flags": 16},
+        {"prog_flags": 32},
+        {"prog_flags": 64},
+        {"prog_flags": 128},
+        {"prog_flags": 256},
+        {"attach_btf_id": 1},
+        {"attach_prog_fd": 9999},
+        {"prog_btf_fd": 9999},
+        {"prog_btf_fd": 9999, "func_info": struct.pack("<II", 0, 1)},
+        {"log_level": 16, "log_size": 4096},
+        {"license": "Proprietary"},
+        {"license": ""},
+        {"license": "GPL" * 100},
+        {"kern_version": 5},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("prog_type", [ProgType.SOCKET_FILTER, ProgType.KPROBE, ProgType.XDP])
+def test_requests_that_cannot_be_meant(bodies, prog_type, change):
+    compare(bodies, replace(ProgLoad(prog_type, RETURN), **change))
+
+
+TEST_RUNS = [
+    {},
+    {"data_in": bytes(13)},
+    {"data_in": bytes(14)},
+    {"data_in": bytes(64)},
+    {"data_in": bytes(64), "data_size_out": 64},
+    {"data_in": bytes(64), "data_size_out": 10},
+    {"data_in": bytes(4000)},
+    {"data_in": bytes(3000)},
+    {"data_in": bytes(64), "ctx_in": bytes(192)},
+    {"data_in": bytes(64), "ctx_in": b"\x01" + bytes(191)},
+    {"data_in": bytes(64), "ctx_in": bytes(8) + b"\x01" + bytes(183)},
+    {"data_in": bytes(64), "ctx_in": bytes(500)},
+    {"data_in": bytes(64), "ctx_in": bytes(24)},
+    {"data_in": bytes(64), "flags": 1},
+    {"data_in": bytes(64), "flags": 4},
+    {"data_in": bytes(64), "cpu": 1},
+    {"ctx_in": bytes(8)},
+    {"ctx_in": bytes(96)},
+    {"ctx_in": bytes(104)},
+    {"ctx_in": bytes(96), "repeat": 1},
+    {"ctx_in": bytes(96), "cpu": 1},
+    {"ctx_in": bytes(96), "cpu": 1, "flags": 1},
+    {"ctx_in": bytes(96), "cpu": 10_000, "flags": 1},
+    {"ctx_in": bytes(96), "flags": 2},
+    {"ctx_in": bytes(96), "ctx_size_out": 96},
+]
+
+TESTED = [
+    (ProgType.SOCKET_FILTER, "r0 = 0\nexit"),
+    (ProgType.SCHED_CLS, "r0 = *(u32 *)(r1 +0)\nexit"),
+    (ProgType.XDP, "r0 = 2\nexit"),
+    (ProgType.RAW_TRACEPOINT, "r0 = 0\nexit"),
+    (ProgType.RAW_TRACEPOINT, "r0 = *(u64 *)(r1 +16)\nexit"),
+]
+
+
+@pytest.mark.parametrize("run", TEST_RUNS, ids=lambda run: str(run)[:60])
+@pytest.mark.parametrize(("prog_type", "text"), TESTED)
+def test_test_runs(bodies, prog_type, text, run):
+    answers = []
+    for system in bodies:
+        fd = system.bpf(ProgLoad(prog_type, encode(assemble(text)))).fd
+        try:
+            result = system.bpf(ProgTestRun(fd, **run))
+            answers.append((result.retval, result.data_out))
+        except OSError as error:
+            answers.append(f"errno {error.errno}")
+        system.close(fd)
+    assert answers[1] == answers[0]
+
+
+def test_descriptors_of_another_kind(bodies):
+    for make in (
+        lambda program, map: ProgGetInfo(map),
+        lambda program, map: MapGetInfo(9999),
+        lambda program, map: LinkGetInfo(9999),
+        lambda program, map: MapLookup(program, bytes(4)),
+        lambda program, map: ProgTestRun(map, bytes(64)),
+        lambda program, map: RawTracepointOpen("sys_enter", map),
+        lambda program, map: RawTracepointOpen("sys_enter", program),
+        lambda program, map: RawTracepointOpen("no_such", 9999),
+        lambda program, map: MapFreeze(program),
+        lambda program, map: ProgGetFdById(1 << 30),
+        lambda program, map: MapGetFdById(1 << 30),
+        lambda program, map: ObjPin("/sys/fs/nowhere/x", 9999),
+        lambda program, map: ObjGet("/sys/fs/bpf/there_is_no_such_pin"),
+        lambda program, map: LinkCreate(map, 1, AttachType.XDP),
+        lambda program, map: LinkCreate(program, 1, AttachType.XDP),
+        lambda program, map: LinkCreate(program, 9999, AttachType.PERF_EVENT),
+        lambda program, map: ProgAttach(9999, program, AttachType.CGROUP_INET_INGRESS),
+        lambda program, map: ProgDetach(9999, AttachType.CGROUP_INET_INGRESS),
+    ):
+        answers = []
+        for system in bodies:
+            map = system.bpf(MapCreate(MapType.ARRAY, 4, 4, 1))
+            program = system.bpf(ProgLoad(ProgType.SOCKET_FILTER, RETURN)).fd
+            request = make(program, map)
+            answers.append(answer(system, request))
+            system.close(program)
+            system.close(map)
+        assert answers[0] == answers[1], request
