@@ -16,14 +16,19 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import subprocess
 import sys
+import threading
 import time
-import traceback
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import minibcc
+from minibcc.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
 ENGINES = ("interpreter", "jit")
 
@@ -36,18 +41,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, default=0, metavar="SECONDS", help="stop a program after that"
     )
+    parser.add_argument("--unguarded", action="store_true", help="do without a child process")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """The exit status: 0 if the program (each line, with --batch) was run."""
-    guard = _Guard(arguments.engine, arguments.timeout)
-    if arguments.batch:
-        for line in sys.stdin:
-            if line.strip():
-                print(json.dumps(_answer(guard, line)), flush=True)
-        return 0
-    program = sys.stdin.read() if arguments.program is None else arguments.program
-    result = guard.run(program, arguments.memory)
+    if arguments.timeout < 0:
+        raise UsageError("--timeout wants a number of seconds")
+    guarded = (arguments.engine == "jit" or arguments.timeout) and not arguments.unguarded
+    machine = _Child(arguments.engine, arguments.timeout) if guarded else _Bare(arguments.engine)
+    try:
+        if arguments.batch:
+            for line in sys.stdin:
+                if line.strip():
+                    print(json.dumps(_answer(machine.run, line)), flush=True)
+            return 0
+        program = sys.stdin.read() if arguments.program is None else arguments.program
+        result = machine.run(program, arguments.memory)
+    finally:
+        machine.close()
     if isinstance(result, str):
         print(f"minibcc: error: {result}", file=sys.stderr)
         return 1
@@ -55,68 +67,104 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _answer(guard: _Guard, line: str) -> dict[str, Any]:
+def _answer(run: Callable[[str, str], int | str], line: str) -> dict[str, Any]:
     try:
         request = json.loads(line)
         program, memory = str(request["prog"]), str(request.get("mem") or "")
     except (ValueError, TypeError, KeyError, AttributeError):
         return {"id": None, "error": "a line must be an object with 'id', 'prog' and 'mem'"}
-    result = guard.run(program, memory)
+    result = run(program, memory)
     name = request.get("id")
     if isinstance(result, str):
         return {"id": name, "error": result}
     return {"id": name, "r0": f"{result:#x}"}
 
 
-class _Guard:
-    """Runs programs one by one, in a child process where they may do harm."""
+class _Child:
+    """A process that runs programs for this one, and is replaced when one of them ends it."""
 
     def __init__(self, engine: str, timeout: float) -> None:
+        self.engine = engine
+        self.timeout = timeout
+        self.process: subprocess.Popen[str] | None = None
+
+    def run(self, program: str, memory: str) -> int | str:
+        """R0, or what went wrong."""
+        if self.process is None:
+            self.process = self._start()
+            # What is to be loaded is loaded outside the time that the program has.
+            self._ask(self.process, "9500000000000000", "", 0)
+        return self._ask(self.process, program, memory, self.timeout)
+
+    def _ask(
+        self, process: subprocess.Popen[str], program: str, memory: str, timeout: float
+    ) -> int | str:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(timeout, stop) if timeout else None
+        process.stdin.write(json.dumps({"id": 0, "prog": program, "mem": memory}) + "\n")
+        process.stdin.flush()
+        if timer:
+            timer.start()
+        line = process.stdout.readline()
+        if timer:
+            timer.cancel()
+        if line.endswith("\n"):
+            if late.is_set():
+                self.close()
+            answer = json.loads(line)
+            return str(answer["error"]) if "error" in answer else int(answer["r0"], 16)
+        self.close()
+        if late.is_set():
+            return f"stopped after {timeout:g} s"
+        return f"native code ended by {_death(process.returncode)}"
+
+    def _start(self) -> subprocess.Popen[str]:
+        home = str(Path(minibcc.__file__).parent.parent)
+        path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [sys.executable, "-m", "minibcc", "vm", "--batch", "--unguarded"]
+        return subprocess.Popen(
+            [*command, "--engine", self.engine],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+
+    def close(self) -> None:
+        process, self.process = self.process, None
+        if process is not None:
+            process.communicate()
+
+
+def _death(status: int) -> str:
+    """A signal by its name; an exit status as a number."""
+    import signal
+
+    return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+
+class _Bare:
+    """Programs run here, whatever they may do."""
+
+    def __init__(self, engine: str) -> None:
         from minibcc.kernel.vm import engines
         from minibcc.kernel.vm.memory import Arena
 
         self.engine = engines.make(engine)
         self.arena = Arena()
-        self.timeout = timeout
-        self.forks = (engine == "jit" or timeout > 0) and hasattr(os, "fork")
-        if engine == "jit":
-            from minibcc.kernel.vm.native import session
 
-            session()  # children inherit it
+    def close(self) -> None:
+        self.arena.close()
 
     def run(self, program: str, memory: str) -> int | str:
         """R0, or what went wrong."""
-        if not self.forks:
-            return self._run(program, memory)
-        reader, writer = os.pipe()
-        child = os.fork()
-        if not child:
-            self._run_and_exit(writer, program, memory)
-        os.close(writer)
-        with open(reader, "rb") as answer:
-            text = answer.read()
-        _, status = os.waitpid(child, 0)
-        if os.WIFSIGNALED(status):
-            if os.WTERMSIG(status) == signal.SIGALRM:
-                return f"stopped after {self.timeout:g} s"
-            return f"native code ended by {signal.Signals(os.WTERMSIG(status)).name}"
-        result: int | str = json.loads(text)
-        return result
-
-    def _run_and_exit(self, writer: int, program: str, memory: str) -> NoReturn:
-        """The child's life; nobody's handlers see how it dies."""
-        for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL):
-            signal.signal(number, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, self.timeout)
-        try:
-            os.write(writer, json.dumps(self._run(program, memory)).encode())
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(3)
-
-    def _run(self, program: str, memory: str) -> int | str:
         from minibcc.isa.instruction import decode
         from minibcc.kernel.vm.decode import starts
         from minibcc.kernel.vm.execution import Fault, Image, Run

@@ -9,7 +9,7 @@ from typing import Any
 from minibcc.isa import opcodes
 from minibcc.isa.instruction import Instruction, decode
 from minibcc.isa.text import assemble
-from minibcc.kernel.vm.decode import starts
+from minibcc.kernel.vm.decode import may_fault, starts
 from minibcc.kernel.vm.execution import Image, Run
 from minibcc.kernel.vm.memory import Arena
 
@@ -70,8 +70,7 @@ def program(case: dict[str, Any]) -> Image:
     instructions = decode(code) if code else assemble(case["program"])
     if case.get("probe"):
         instructions = [
-            insn._replace(code=insn.code - 0x40) if insn.code & 7 == opcodes.LDX else insn
-            for insn in instructions
+            may_fault(insn) if insn.code & 7 == opcodes.LDX else insn for insn in instructions
         ]
     return image(instructions, case.get("starts"))
 

@@ -76,6 +76,15 @@ def fetches(row: Opcode) -> bool:
     return row.kind == "atomic" and (row.op.startswith("fetch_") or row.op == "xchg")
 
 
+def may_fault(insn: Instruction) -> Instruction:
+    """The same load as one that may fault and then reads 0: what the kernel makes of a program's
+    loads through pointers to kernel objects. Raises ValueError for what is no load."""
+    for mode, plain in _PROBES.items():
+        if insn.code & 7 == opcodes.LDX and insn.code & 0xE0 == plain:
+            return insn._replace(code=insn.code & 0x1F | mode)
+    raise ValueError(f"code {insn.code:#04x} is no load")
+
+
 def starts(instructions: Sequence[Instruction]) -> tuple[int, ...]:
     """The slots at which functions begin in raw bytecode: those that calls and loads of a
     function's address name, and 0."""

@@ -16,7 +16,7 @@ A helper that loops calls a function of the program by ``run.call(function, r1, 
 
 What a program does not see of the instruction set, but an image holds, as in Linux after
 verification: loads of kernel memory through BTF pointers have mode `PROBE_MEM` (`PROBE_MEMSX` if
-sign extended), and read 0 where there is nothing to read.
+sign extended; `decode.may_fault` makes them), and read 0 where there is nothing to read.
 
 Frames: a run gets a chain of `FRAMES` frames from the arena, one every `FRAME_PITCH` bytes; after
 the `STACK_SIZE` bytes of each comes a gap that is nobody's. R10 is the frame's end. All registers
