@@ -46,12 +46,16 @@ class Tracefs:
         return not event.record or self._btf.find_id(Kind.STRUCT, record) is not None
 
     def exists(self, category: str, event: str) -> bool:
-        return event in self.events(category)
+        return self._find(category, event) is not None
 
     def find(self, id: int) -> Event | None:
         """The event whose ``id`` file says that number."""
         event = self._table.with_id(id)
-        return event if event is not None and self.exists(event.category, event.name) else None
+        return event if event is not None and self._is_there(event) else None
+
+    def _find(self, category: str, name: str) -> Event | None:
+        event = self._table.find(category, name)
+        return event if event is not None and self._is_there(event) else None
 
     def read(self, path: str) -> bytes:
         """Raises FileNotFoundError, IsADirectoryError."""
@@ -60,8 +64,7 @@ class Tracefs:
                 return self._available_events()
             case ["available_filter_functions"]:
                 return self._functions()
-            case ["events", category, event, file] if self.exists(category, event):
-                found = self.events(category)[event]
+            case ["events", category, name, file] if found := self._find(category, name):
                 if file == "format":
                     return (text(self._btf, found) or "").encode()
                 made = {"id": f"{found.id}\n", "enable": "0\n", "filter": "none\n"}
