@@ -8,6 +8,7 @@ import pytest
 
 from minibcc.isa import opcodes
 from minibcc.isa.text import assemble
+from minibcc.kernel.vm.decode import may_fault
 from minibcc.kernel.vm.execution import Fault
 from minibcc.kernel.vm.interpreter import Interpreter
 from minibcc.kernel.vm.jit import Jit
@@ -86,3 +87,10 @@ def test_every_row_of_the_opcode_table_has_a_case():
     undefined = {"addr_space_cast"}  # needs an arena map, which nobody has
     missing = {row for row in opcodes.OPCODES if row.op not in undefined} - tested
     assert not missing
+
+
+def test_only_loads_may_fault():
+    load, extended, store = assemble("r0 = *(u8 *)(r1 +0)\nr0 = *(s8 *)(r1 +0)\n*(u8 *)(r1 +0) = 1")
+    assert (may_fault(load).code, may_fault(extended).code) == (0x31, 0x51)
+    with pytest.raises(ValueError, match="code 0x72 is no load"):
+        may_fault(store)
