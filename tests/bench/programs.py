@@ -67,8 +67,8 @@ PROGRAMS = (
         "alu",
         """
     u32 found = 0, from = (seed & 15) + 2;
-    for (u32 n = from; n < from + 60; n++) {
-        u32 prime = 1;
+    for (u32 i = 0; i < 60; i++) {
+        u32 n = from + i, prime = 1;
         for (u32 d = 2; d < 20; d++)
             if (d < n && n % d == 0)
                 prime = 0;
@@ -140,16 +140,11 @@ PROGRAMS = (
         "string compare",
         "alu",
         """
-    u32 equal = 0;
-    for (int round = 0; round < 12; round++) {
-        unsigned char *a = data + 100, *b = data + 100 + 256;
-        a[round] = b[round];
-        u32 i;
-        for (i = 0; i < 200; i++)
-            if (a[i] != b[i])
-                break;
-        equal += i;
-    }
+    unsigned char *a = data + 60, *b = data + 60 + 512;
+    u32 equal;
+    for (equal = 0; equal < 900; equal++)
+        if (a[equal] != b[equal])
+            break;
     return equal;""",
     ),
     Program(
