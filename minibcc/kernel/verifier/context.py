@@ -121,17 +121,22 @@ def map_field(walk: Walk, base: Register, register: int, offset: int, size: int)
     raise undecided("fields of struct bpf_map")
 
 
-def packet_load(walk: Walk, insn: Instruction) -> None:
-    """LD_ABS and LD_IND: R6 is the context; what is outside the packet ends the program with 0."""
-    from minibcc.kernel.verifier import calls
-    from minibcc.kernel.verifier.effects import clear_caller_saved, source
-
+def legacy(walk: Walk) -> None:
+    """The packet loads of classic BPF exist for some types of program only."""
     if not table(walk).legacy:
         raise Refused(
             EINVAL,
             "verify/bad-insn",
             "BPF_LD_[ABS|IND] instructions not allowed for this program type",
         )
+
+
+def packet_load(walk: Walk, insn: Instruction) -> None:
+    """LD_ABS and LD_IND: R6 is the context; what is outside the packet ends the program with 0."""
+    from minibcc.kernel.verifier import calls
+    from minibcc.kernel.verifier.effects import clear_caller_saved, source
+
+    legacy(walk)
     context = source(walk, 6)
     calls.leaks(walk, "BPF_LD_[ABS|IND]")
     if context.kind != CTX:

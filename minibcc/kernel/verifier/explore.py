@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MAX_INSNS, ProgFlags
 from minibcc.isa import text
-from minibcc.isa.opcodes import CALL, EXIT, JA, JMP, JMP32
-from minibcc.kernel.verifier import branches, calls, precision, prune
-from minibcc.kernel.verifier.effects import EFFECTS
-from minibcc.kernel.verifier.form import malformed, target
+from minibcc.isa.instruction import LD_IMM64
+from minibcc.isa.opcodes import CALL, EXIT, JA, JCOND, JMP, JMP32, LD
+from minibcc.kernel.verifier import branches, calls, context, precision, prune
+from minibcc.kernel.verifier.effects import EFFECTS, source
+from minibcc.kernel.verifier.form import is_jump, malformed, target
 from minibcc.kernel.verifier.liveness import live_registers
 from minibcc.kernel.verifier.log import state_text
 from minibcc.kernel.verifier.requires import reads, registers_in, reserved, writes
@@ -224,6 +225,7 @@ class Walk:
             if slot not in checked:
                 message = reserved(insn)
                 if message:
+                    self._before_form(insn)
                     raise malformed(slot, message)
                 checked.add(slot)
             seen[slot] = 1
@@ -236,6 +238,13 @@ class Walk:
                 continue
             if self.link is not None:
                 self.note_link()
+
+    def _before_form(self, insn: Instruction) -> None:
+        """What the kernel refuses before it looks at an instruction's reserved fields."""
+        if is_jump(insn) and insn.code & 0xF0 not in (JA, JCOND):
+            source(self, insn.dst)
+        elif insn.code & 7 == LD and insn.code != LD_IMM64:
+            context.legacy(self)
 
     def _step(self, insn: Instruction) -> bool:
         """Executes one instruction; whether its path ends there."""
