@@ -15,6 +15,7 @@ from minibcc.btf.types import (
     Const,
     Func,
     FuncProto,
+    Int,
     Param,
     Restrict,
     Struct,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from minibcc.btf.types import Type
     from minibcc.compiler.tree import Function, Map
 
+_INT = Int("int", 4, signed=True)
 _HEADER = struct.Struct("<HBBIIIII")
 
 
@@ -67,7 +69,7 @@ class TypeInfo:
         protos = [func.proto for func in self._functions.values()]
         passed = [type for p in protos for type in (p.result, *(one.type for one in p.params))]
         whole = embedded([*self._roots, *passed])
-        roots = [*self._roots, *self._functions.values()]
+        roots = [*self._roots, *self._functions.values()] or [_INT]  # no kernel takes an empty BTF
         self._encoded = encode(roots, lambda type: id(type) not in whole)
         self.data = with_strings(self._encoded.data, self._strings)
 
