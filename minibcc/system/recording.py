@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-WIDTH = 100
+WIDTH = 120
 """Columns up to which a call stands on one line."""
 STRING = 32
 """Bytes of a string that are shown."""
