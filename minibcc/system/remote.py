@@ -174,6 +174,8 @@ class Claim:
         return self.number * IDS_EACH + 1
 
     def release(self) -> None:
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)  # wakes whoever waits in accept()
         self.socket.close()
         with contextlib.suppress(OSError):
             os.unlink(self.path)
@@ -217,9 +219,22 @@ class Server:
         self._claim = claim
         self._system = system
         self._facts = facts
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        threading.Thread(target=self._accept, daemon=True, name="minibcc remote").start()
+        self._spawn(self._accept)
+
+    def stop(self) -> None:
+        """Gives the place up, and waits for the answers that are under way."""
+        self._claim.release()
+        for thread in self._threads:
+            thread.join(timeout=1.0)
+
+    def _spawn(self, target: Callable[..., None], *arguments: Any) -> None:
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _accept(self) -> None:
         while True:
@@ -227,7 +242,7 @@ class Server:
                 connection, _ = self._claim.socket.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            self._spawn(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
         opened: set[int] = set()

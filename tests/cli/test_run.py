@@ -246,7 +246,9 @@ def test_usage_errors_are_status_2(minibcc, words, part):
 
 
 def test_strace_goes_to_standard_error(minibcc):
-    script = HELLO + 'b.attach_kprobe(event="vfs_read", fn_name="hello")\nprint(b.trace_fields()[5])'
+    script = (
+        HELLO + 'b.attach_kprobe(event="vfs_read", fn_name="hello")\nprint(b.trace_fields()[5])'
+    )
     done = minibcc("run", "--strace", "script.py", script=script)
     assert done.stdout == "b'Hello, World!'\n"
     assert "ioctl(5, PERF_EVENT_IOC_SET_BPF, 4) = 0\n" in done.stderr
@@ -275,7 +277,10 @@ def test_help_and_version(minibcc):
 
 
 def test_importing_minibcc_is_light(minibcc):
-    heavy = "pycparser llvmlite rich elftools capstone asyncio inspect dataclasses".split()
+    heavy = [
+        "pycparser", "llvmlite", "rich", "elftools", "capstone", "asyncio", "inspect",
+        "dataclasses",
+    ]  # fmt: skip
     code = (
         "import sys; base = set(sys.modules); import minibcc; "
         f"print([m for m in {heavy!r} if m in sys.modules], len(set(sys.modules) - base))"

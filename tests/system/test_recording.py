@@ -95,7 +95,7 @@ def test_only_bpf_shows_nothing_else():
 def test_a_refused_event():
     written = []
     system = Recording(boot.system(boot.Options()), written.append)
-    with pytest.raises(OSError, match="."):
+    with pytest.raises(OSError, match=r"."):
         system.perf_event_open(PerfEventAttr(6, target="no_such_function"), -1, 0)
     assert "= -1 E" in written[0]
 

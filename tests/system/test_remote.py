@@ -24,12 +24,13 @@ def runtime(tmp_path, monkeypatch):
 def served():
     claim = remote.Claim()
     system = boot.system(boot.Options(first_id=claim.first_id))
-    remote.Server(claim, system, {"pid": 7, "boot_time": 1.5}).start()
+    server = remote.Server(claim, system, {"pid": 7, "boot_time": 1.5})
+    server.start()
     looking = remote.running()
     yield system, looking[0]
     for each in looking:
         each.disconnect()
-    claim.release()
+    server.stop()
 
 
 @given(st.binary(), st.integers(), st.lists(st.binary()))
@@ -57,7 +58,7 @@ def test_numbers_become_enums_again():
     ],
 )
 def test_what_is_no_request_is_refused(data):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         remote.from_data(data, remote.REQUESTS)
 
 
