@@ -130,7 +130,7 @@ def _check_division(node: Any, reporter: Reporter) -> None:
     kind = c.integer(type)
     if kind is not None and kind.size == 16:
         reporter.error(
-            "type/wide-division",
+            "type/wide-arithmetic",
             "eBPF cannot divide numbers of 128 bits",
             node.span,
             help=["divide numbers of 64 bits"],

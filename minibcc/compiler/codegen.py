@@ -82,7 +82,7 @@ def _emit_apart(text: str, cpu: str) -> bytes:
     raise CompileError(
         [
             error(
-                "type/not-compilable",
+                "type/wide-arithmetic",
                 f"LLVM cannot compile this for BPF: {said[0].removeprefix('error: ')}",
                 help=("write it with operations of 64 bits or less",),
             )

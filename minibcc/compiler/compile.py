@@ -89,7 +89,7 @@ def deep(file: str, text: str) -> Iterator[None]:
         help = ("break the deepest expression into parts with variables of their own",)
         place = Span(file, 1, 1)
         raise CompileError(
-            [error("parse/too-deep", message, place, help=help)], Sources({file: text})
+            [error("type/too-deep", message, place, help=help)], Sources({file: text})
         ) from None
     finally:
         sys.setrecursionlimit(limit)

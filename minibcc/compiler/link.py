@@ -288,7 +288,7 @@ class _Linker:
             if section is not None and self.file.relocations.get(section.number):
                 self.problems.append(
                     error(
-                        "type/address-in-data",
+                        "type/not-constant",
                         "a static or global variable holds an address, which BPF cannot load",
                         help=("keep the index of an array or the text itself instead",),
                     )

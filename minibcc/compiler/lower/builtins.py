@@ -34,7 +34,7 @@ class Builtins(Expressions):
         name = _name(e)
         emit = self.table.get(name.removeprefix("__builtin_"))
         if emit is None:
-            raise Unsupported("type/unknown-builtin", f"{name} is not supported", span=e.span)
+            raise Unsupported("type/undeclared-function", f"{name} is not supported", span=e.span)
         return emit(self, e, used)
 
     # --- memory ---
@@ -282,7 +282,7 @@ class Builtins(Expressions):
             return self._multiply_overflow(left, right, address, kind, kinds)
         wide = 2 * max(kind.bits, *(side.bits for side in kinds))
         if wide > 128:
-            raise Unsupported("type/unknown-builtin", f"{_name(e)} of 128 bits", span=e.span)
+            raise Unsupported("type/undeclared-function", f"{_name(e)} of 128 bits", span=e.span)
         left = self.resize(left, kinds[0].bits, wide, kinds[0].signed)
         right = self.resize(right, kinds[1].bits, wide, kinds[1].signed)
         exact = self.value(f"{operator} i{wide} {left}, {right}")
@@ -385,7 +385,7 @@ class Builtins(Expressions):
         plain = "load" in _name(e) or "store" in _name(e) or "release" in _name(e)
         if kind.aggregate or kind.size not in ((1, 2, 4, 8) if plain else (4, 8)):
             raise Unsupported(
-                "type/atomic-size",
+                "type/bad-atomic",
                 f"{_name(e)} on {kind.size} bytes: BPF's atomics take 4 or 8",
                 span=e.span,
             )

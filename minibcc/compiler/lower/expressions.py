@@ -407,7 +407,7 @@ class Expressions(Emitter):
             return self.value(f"{how} {kind.ir} {left}, {right}")
         if kind.size == 16:
             raise Unsupported(
-                "type/wide-division",
+                "type/wide-arithmetic",
                 "BPF cannot divide 128-bit integers",
                 "convert to unsigned long long first",
             )
