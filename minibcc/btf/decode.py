@@ -41,7 +41,9 @@ class Btf:
         self.base = base
         self._objects: dict[int, Type] = {}
         self._ids: dict[int, int] = {}  # Python's id() of an object, kept in _objects, to type id
-        self._sound: set[int] = set()  # structs that are known not to contain themselves
+        self._sound: set[tuple[int, bool]] = (
+            set()
+        )  # structs that are known not to contain themselves
         self._ending: set[int] = set()  # types that are known not to be made of themselves
 
     @property
@@ -148,11 +150,12 @@ class Btf:
         return made
 
     def check_containment(
-        self, struct_id: int, size: int, at: int, path: tuple[int, ...] = ()
+        self, struct_id: int, size: int, at: int, path: tuple[int, ...] = (), all: bool = False
     ) -> None:
-        """Refuses a struct that lies in itself. Only a member as large as the whole, or one of
-        size 0, can lead round, so only those are followed."""
-        if struct_id in self._sound:
+        """Refuses a struct that lies in itself. What it contains is not larger, so a way round
+        leads through members of its own size, and only these are followed; but for what an empty
+        array consists of, from where `all` are."""
+        if (struct_id, all) in self._sound:
             return
         if struct_id in path:
             self.raw.fail(at, f"BTF type {struct_id} contains itself")
@@ -170,9 +173,12 @@ class Btf:
                 inner, kind = self.raw.bottom(of)
             if kind is Kind.STRUCT or kind is Kind.UNION:
                 place, _, _, inner_size = self.raw.followed(inner)
-                if empty or inner_size >= size:
-                    self.check_containment(inner, inner_size, place, (*path, struct_id))
-        self._sound.add(struct_id)
+                if inner_size > size and not empty:
+                    self.raw.fail(at, f"BTF type {struct_id} contains something larger")
+                if all or empty or inner_size == size:
+                    way = (*path, struct_id)
+                    self.check_containment(inner, inner_size, place, way, all or empty)
+        self._sound.add((struct_id, all))
 
     def check_circle(self, type_id: int) -> None:
         """Refuses a typedef that is made of itself, not by way of a struct, such as a pointer to

@@ -110,6 +110,8 @@ def _int(source: Source) -> Int:
 
 
 def _float(source: Source) -> Float:
+    if source.word not in (2, 4, 8, 12, 16):
+        source.fail(f"is a floating-point number of {source.word} bytes")
     return Float(source.name, source.word)
 
 

@@ -36,6 +36,7 @@ from minibcc.btf.types import (
 )
 
 _PADS = (("long", 64), ("int", 32), ("short", 16), ("char", 8))
+_MAX_HOLE = 8 << 20  # bits; each 64 are a line
 _QUALIFIERS = {Const: "const", Volatile: "volatile", Restrict: "restrict"}
 
 
@@ -45,7 +46,8 @@ def spell(type: Type | None, name: str = "") -> str:
 
 
 def definitions(types: Iterable[Type]) -> str:
-    """C definitions of everything that is reached from `types`, each followed by a blank line."""
+    """C definitions of everything that is reached from `types`, each followed by a blank line.
+    Raises ValueError for a struct with a hole of more than a megabyte."""
     writer = _Writer()
     roots = list(types)
     writer.mark(roots)
@@ -407,6 +409,8 @@ def _padding(start: int, stop: int, align: int, in_bits: bool) -> Iterator[str]:
     aligned place first is used, and what the compiler pads by itself is left out."""
     if start >= stop:
         return
+    if stop - start > _MAX_HOLE:
+        raise ValueError(f"a struct with a hole of {(stop - start) // 8} bytes is not shown")
     name, width = next((pad for pad in _PADS if -(-start // pad[1]) * pad[1] <= stop), ("char", 8))
     aligned = -(-start // width) * width
     if start < aligned <= stop:

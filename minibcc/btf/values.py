@@ -87,9 +87,9 @@ def _name(type: Enum, number: int) -> str | None:
 
 
 def _items(type: Array, offset: int) -> Iterator[int]:
-    """The places of an array's elements, in bits."""
+    """The places of an array's elements, in bits; elements without a size are none."""
     size = 8 * size_of(type.of)
-    return (offset + size * place for place in range(type.count))
+    return (offset + size * place for place in range(type.count if size else 0))
 
 
 # --- Python data -------------------------------------------------------------------------------

@@ -148,6 +148,14 @@ MALFORMED = {
         raw(record(Kind.STRUCT, 4, 0, 2, 0, count=1), record(Kind.ARRAY, 0, 1, 1, 0)),
         "contains itself",
     ),
+    "empty array of what contains it": (
+        raw(
+            record(Kind.STRUCT, 4, 0, 3, 0, count=1),
+            record(Kind.STRUCT, 8, 0, 1, 0, count=1),
+            record(Kind.ARRAY, 0, 2, 2, 0),
+        ),
+        "contains itself",
+    ),
     "structs in each other": (
         raw(
             record(Kind.STRUCT, 4, 0, 2, 0, count=1),
@@ -164,6 +172,11 @@ MALFORMED = {
     ),
     "function without prototype": (raw(INT, record(Kind.FUNC, 1)), "without a prototype"),
     "section of no variable": (raw(INT, record(Kind.DATASEC, 4, 1, 0, 4, count=1)), "variables"),
+    "member too large": (
+        raw(record(Kind.STRUCT, 4, 0, 2, 32, count=1), record(Kind.UNION, 16, 0, 1, 0, count=1)),
+        "something larger",
+    ),
+    "float of 3 bytes": (raw(record(Kind.FLOAT, 3)), "3 bytes"),
     "integer of 3 bytes": (raw(record(Kind.INT, 3, 24)), "3 bytes"),
     "enumeration of 3 bytes": (raw(record(Kind.ENUM, 3)), "3 bytes"),
     "tag of void": (raw(record(Kind.DECL_TAG, 0, 0)), "void"),
