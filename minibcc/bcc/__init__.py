@@ -6,7 +6,6 @@ import from them. The names below are those that tools import from ``bcc`` itsel
 
 from __future__ import annotations
 
-from minibcc.bcc.attach import _get_num_open_probes
 from minibcc.bcc.bpf import BPF
 from minibcc.bcc.constants import (
     DEBUG_BPF,
@@ -27,6 +26,7 @@ from minibcc.bcc.constants import (
     XDPFlags,
 )
 from minibcc.bcc.perf import Perf
+from minibcc.bcc.probes import _get_num_open_probes
 from minibcc.bcc.symbols import SymbolCache
 from minibcc.bcc.table import PerfEventArray, RingBuf, Table
 from minibcc.bcc.usdt import USDT, USDTException

@@ -19,10 +19,10 @@ from minibcc import boot
 from minibcc.abi.bpf import MapType, ProgType
 from minibcc.bcc import constants
 from minibcc.bcc.attach import Attachments
-from minibcc.bcc.attach import Function as Program
 from minibcc.bcc.constants import XDPAction, XDPFlags
 from minibcc.bcc.loader import LoadedMap, Module, prefix_of
 from minibcc.bcc.output import Output
+from minibcc.bcc.probes import Function as Program
 from minibcc.bcc.symbols import Symbols
 from minibcc.bcc.table import Table
 from minibcc.bcc.utils import ArgString, to_bytes, to_text

@@ -13,8 +13,8 @@ from minibcc import boot
 from minibcc.abi.bpf import STACK_SIZE, ProgType
 from minibcc.abi.helpers import helpers
 from minibcc.abi.requests import ProgTestRun
-from minibcc.bcc.attach import PerfProbes
 from minibcc.bcc.loader import Module, prefix_of
+from minibcc.bcc.probes import PerfProbes
 from minibcc.cli import source
 from minibcc.errors import AttachError, UsageError
 from minibcc.isa import text

@@ -6,7 +6,8 @@ from minibcc import boot
 from minibcc.abi.perf import PerfEventAttr
 from minibcc.abi.requests import MapCreate, MapLookup, MapUpdate
 from minibcc.bcc import BPF
-from minibcc.system.recording import Recording, _string
+from minibcc.system.recording import Recording
+from minibcc.system.strace import string
 
 HELLO = 'int hello_world(void *ctx)\n{\n    bpf_trace_printk("Hello, World!");\n    return 0;\n}\n'
 
@@ -120,4 +121,4 @@ def test_waiting():
     ],
 )
 def test_strings(data, text):
-    assert _string(data) == text
+    assert string(data) == text
