@@ -15,13 +15,12 @@ from minibcc.abi.requests import (
     Batch,
     BtfInfo,
     LinkInfo,
-    MapInfo,
-    ProgInfo,
     Request,
 )
 from minibcc.kernel import attach, programs, testrun
 from minibcc.kernel.descriptors import ObjectDescription
 from minibcc.kernel.errnos import failure
+from minibcc.kernel.information import map_info, program_info
 from minibcc.kernel.kernel import Kernel
 from minibcc.kernel.maps import registry
 from minibcc.kernel.maps.base import LOCK, Map
@@ -136,30 +135,6 @@ def _delete_batch(kernel: Kernel, request: requests.MapDeleteBatch) -> int:
 # --- objects ----------------------------------------------------------------------------------
 
 
-def _prog_info(kernel: Kernel, request: requests.ProgGetInfo) -> ProgInfo:
-    program = kernel.program_of(request.fd)
-    return programs.info(kernel, program, jited=request.jited)
-
-
-def _map_info(kernel: Kernel, request: requests.MapGetInfo) -> MapInfo:
-    map = kernel.map_of(request.fd)
-    asked = map.request
-    return MapInfo(
-        type=map.type,
-        id=map.id,
-        key_size=map.key_size,
-        value_size=map.value_size,
-        max_entries=map.max_entries,
-        map_flags=map.flags,
-        name=map.name,
-        btf_id=map.btf.id if map.btf is not None else 0,
-        btf_key_type_id=asked.btf_key_type_id if map.btf is not None else 0,
-        btf_value_type_id=asked.btf_value_type_id if map.btf is not None else 0,
-        frozen=map.frozen,
-        memlock=map.memlock,
-    )
-
-
 def _btf_info(kernel: Kernel, request: requests.BtfGetInfo) -> BtfInfo:
     btf = kernel.descriptors.object(request.fd, BtfObject)
     return BtfInfo(btf.id, btf.name, btf.kernel, bytes(btf.data))
@@ -223,8 +198,10 @@ COMMANDS: dict[type[Request[Any]], Callable[[Kernel, Any], Any]] = {
     requests.ProgDetach: attach.detach_program,
     requests.ObjPin: _pin,
     requests.ObjGet: _get_pinned,
-    requests.ProgGetInfo: _prog_info,
-    requests.MapGetInfo: _map_info,
+    requests.ProgGetInfo: lambda kernel, request: program_info(
+        kernel, kernel.program_of(request.fd), jited=request.jited
+    ),
+    requests.MapGetInfo: lambda kernel, request: map_info(kernel.map_of(request.fd)),
     requests.BtfGetInfo: _btf_info,
     requests.LinkGetInfo: _link_info,
     requests.ProgGetNextId: lambda kernel, request: kernel.programs.after(request.start_id),

@@ -1,15 +1,15 @@
 """BPF_PROG_LOAD: from a request to a program that engines run.
 
 The checks come in Linux's order with Linux's errnos (kernel/bpf/syscall.c, ``bpf_prog_load``);
-then descriptors are looked up, the verifier decides, dead code goes, and an `Image` is built in
-which maps are addresses and helpers are functions.
+then descriptors are looked up, the verifier decides, and `images` makes of an accepted program what
+engines run.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from errno import E2BIG, EBADF, EINVAL, EOPNOTSUPP, EPERM
+from errno import E2BIG, EBADF, EINVAL, EPERM
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import (
@@ -19,21 +19,14 @@ from minibcc.abi.bpf import (
     ProgFlags,
     ProgType,
     Pseudo,
-    PseudoCall,
 )
-from minibcc.abi.helpers import name_of
-from minibcc.abi.requests import Loaded, ProgInfo, ProgLoad, ProgramRefused, Refusal
-from minibcc.isa.instruction import LD_IMM64, Instruction, decode, encode
-from minibcc.isa.tag import tag_sha256
-from minibcc.kernel.contexts import convert_context_accesses
+from minibcc.abi.requests import Loaded, ProgLoad, ProgramRefused, Refusal
+from minibcc.isa.instruction import LD_IMM64, Instruction, decode
 from minibcc.kernel.errnos import ENOTSUPP, failure
-from minibcc.kernel.helpers.registry import implementation
-from minibcc.kernel.objects import BtfObject, Program
-from minibcc.kernel.rewrite import Compaction
-from minibcc.kernel.verifier.contract import Source
+from minibcc.kernel.images import build
+from minibcc.kernel.objects import BtfObject
+from minibcc.kernel.verifier.contract import Line, Source
 from minibcc.kernel.verifier.verify import verify
-from minibcc.kernel.vm.execution import TAIL_CALL, Image
-from minibcc.records import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,11 +34,7 @@ if TYPE_CHECKING:
     from minibcc.btf.types import Func
     from minibcc.kernel.kernel import Kernel
     from minibcc.kernel.maps.base import Map
-    from minibcc.kernel.verifier.contract import Facts, MapFacts
-    from minibcc.kernel.vm.execution import HelperFunction
-    from minibcc.kernel.vm.layouts import Layout
 
-CALL = 0x85
 LOG_MASK = 15
 """``BPF_LOG_MASK``: branches, every instruction, statistics, and a log that keeps its start."""
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.")
@@ -93,6 +82,7 @@ def load(kernel: Kernel, request: ProgLoad) -> Loaded:
             gpl=gpl,
             prog_flags=request.prog_flags,
             functions=functions,
+            lines=_lines(request, btf),
             has_btf=btf is not None,
             log_level=request.log_level,
             attach_func=attach_func,
@@ -102,7 +92,7 @@ def load(kernel: Kernel, request: ProgLoad) -> Loaded:
     if not verdict.accepted or verdict.facts is None:
         errno = verdict.errno or EINVAL
         raise ProgramRefused(errno, os.strerror(errno), verdict.log, verdict.refusal)
-    program = _build(kernel, request, instructions, maps, verdict.facts, btf)
+    program = build(kernel, request, instructions, maps, verdict.facts, btf)
     program.gpl = gpl
     if attach_func is not None:
         program.attach_to = attach_func.name
@@ -241,12 +231,31 @@ def _functions(request: ProgLoad, btf: BtfObject | None) -> tuple[tuple[int, Fun
 
     types = btf.types()
     found = []
+    if len(request.func_info) % 8:
+        raise failure(EINVAL)
     for slot, number in struct.iter_unpack("<II", request.func_info):
-        kind = types.type(number)
+        try:
+            kind = types.type(number)
+        except (KeyError, ValueError):
+            raise failure(EINVAL) from None
         if not isinstance(kind, Func):
             raise failure(EINVAL)
         found.append((slot, kind))
     return tuple(found)
+
+
+def _lines(request: ProgLoad, btf: BtfObject | None) -> tuple[Line, ...]:
+    """line_info's records with their texts; EINVAL for a text that is not in the BTF."""
+    if not request.line_info or btf is None:
+        return ()
+    raw = btf.types().raw
+    try:
+        return tuple(
+            Line(slot, raw.name(file, 0), place >> 10, raw.name(text, 0))
+            for slot, file, text, place in struct.iter_unpack("<4I", request.line_info)
+        )
+    except (ValueError, struct.error):
+        raise failure(EINVAL) from None
 
 
 def _attach_function(kernel: Kernel, request: ProgLoad) -> Func | None:
@@ -271,161 +280,3 @@ def _attach_function(kernel: Kernel, request: ProgLoad) -> Func | None:
 
 RAW_PREFIX = "btf_trace_"
 """The typedef of a raw tracepoint's prototype is called so, and then as the tracepoint is."""
-
-
-def _build(
-    kernel: Kernel,
-    request: ProgLoad,
-    instructions: Sequence[Instruction],
-    maps: Mapping[int, Map],
-    facts: Facts,
-    btf: BtfObject | None,
-) -> Program:
-    """The program object with its image."""
-    converted = convert_context_accesses(request.prog_type, instructions, facts)
-    compact = Compaction(converted, facts.dead)
-    by_facts: dict[int, Map] = {id(map.facts): map for map in maps.values()}
-    resolved, shown = _resolve(compact, facts.maps, by_facts)
-    alive = compact.starts(facts.starts)
-    image = Image(
-        name=request.prog_name,
-        instructions=resolved,
-        helpers=_helpers(resolved),
-        starts=tuple(compact.moved[facts.starts[index]] for index in alive),
-        stacks=tuple(facts.stacks[index] for index in alive),
-        layouts=_layouts(kernel, maps),
-    )
-    used = {id(map): map for map in maps.values()}
-    program = Program(request, image, facts, tuple(used.values()), btf)
-    image.program = program
-    program.tag = tag_sha256(instructions)
-    program.xlated = encode(shown)
-    program.func_info = compact.records(request.func_info, 8)
-    program.line_info = compact.records(request.line_info, 16)
-    program.load_time = kernel.machine.now()
-    program.uid = kernel.uid
-    program.attach_btf_id = request.attach_btf_id
-    return program
-
-
-def _layouts(kernel: Kernel, maps: Mapping[int, Map]) -> dict[int, Layout]:
-    """What native code may know of the program's maps, by their addresses."""
-    if kernel.engine.name == "interpreter":
-        return {}
-    known = ((map.address, map.layout()) for map in maps.values())
-    return {address: layout for address, layout in known if layout is not None}
-
-
-def _resolve(
-    compact: Compaction, facts: Mapping[int, MapFacts], maps: Mapping[int, Map]
-) -> tuple[list[Instruction], list[Instruction]]:
-    """The instructions with addresses for engines, and with map ids for views."""
-    run = list(compact.instructions)
-    shown = list(compact.instructions)
-    for slot, old in enumerate(compact.kept):
-        insn = run[slot]
-        if insn.code != LD_IMM64 or insn.src not in (Pseudo.MAP_FD, Pseudo.MAP_VALUE):
-            continue
-        map = maps[id(facts[old])]
-        high = run[slot + 1]
-        address = map.address
-        if insn.src == Pseudo.MAP_VALUE:
-            address = map.lookup(bytes(map.key_size), 0) + (high.imm & 0xFFFF_FFFF)
-        run[slot] = insn._replace(src=0, imm=_signed(address))
-        run[slot + 1] = high._replace(imm=_signed(address >> 32))
-        shown[slot] = insn._replace(imm=map.id)
-    return run, shown
-
-
-def _signed(value: int) -> int:
-    """The low 32 bits as a signed immediate."""
-    value &= 0xFFFF_FFFF
-    return value - (1 << 32) if value >> 31 else value
-
-
-def _helpers(instructions: Sequence[Instruction]) -> dict[int, HelperFunction]:
-    """The functions that the program calls, by number. What is accepted but not implemented is
-    refused here, by its name."""
-    found: dict[int, HelperFunction] = {}
-    skip = False
-    for slot, insn in enumerate(instructions):
-        if skip:
-            skip = False
-            continue
-        skip = insn.code == LD_IMM64
-        if (
-            insn.code == CALL
-            and insn.src == PseudoCall.HELPER
-            and insn.imm not in (TAIL_CALL, *found)
-        ):
-            function = implementation(insn.imm)
-            if function is None:
-                raise _not_simulated(insn.imm, slot)
-            found[insn.imm] = function
-    return found
-
-
-def _not_simulated(number: int, slot: int) -> ProgramRefused:
-    """For a helper that Linux has and this kernel has not."""
-    name = name_of(number)
-    message = f"helper {name}#{number} is not simulated"
-    refusal = Refusal("load/helper-not-simulated", slot, message)
-    return ProgramRefused(EOPNOTSUPP, message, message, refusal)
-
-
-def info(kernel: Kernel, program: Program, *, jited: bool) -> ProgInfo:
-    """``bpf_prog_get_info_by_fd``; with `jited` the program is compiled if it was not yet."""
-    request = program.request
-    known = ProgInfo(
-        type=ProgType(request.prog_type),
-        id=program.id,
-        tag=program.tag,
-        name=request.prog_name,
-        load_time=program.load_time,
-        created_by_uid=program.uid,
-        gpl_compatible=program.gpl,
-        map_ids=tuple(map.id for map in program.maps),
-        xlated_prog_insns=program.xlated,
-        btf_id=program.btf.id if program.btf is not None else 0,
-        func_info=program.func_info,
-        line_info=program.line_info,
-        run_time_ns=program.run_time,
-        run_cnt=program.run_count,
-        verified_insns=program.facts.processed,
-        attach_btf_id=program.attach_btf_id,
-        attach_btf_obj_id=kernel.vmlinux.id if program.attach_btf_id else 0,
-        prog_tags=_function_tags(program),
-    )
-    return _with_native_code(kernel, program, known) if jited else known
-
-
-def _function_tags(program: Program) -> tuple[bytes, ...]:
-    """A tag per function; a program of one function has its own."""
-    starts = program.image.starts
-    if len(starts) == 1:
-        return (program.tag,)
-    code = decode(program.xlated)
-    ends = (*starts[1:], len(code))
-    return tuple(tag_sha256(code[a:b]) for a, b in zip(starts, ends, strict=True))
-
-
-def _with_native_code(kernel: Kernel, program: Program, known: ProgInfo) -> ProgInfo:
-    from minibcc.kernel.vm.listing import native_code
-
-    jit = kernel.native_engine()
-    if jit is None:
-        return known
-    functions = native_code(jit, program.image)
-    addresses = []
-    for (slot,) in struct.iter_unpack("<I12x", program.line_info):
-        function = max((f for f in functions if f.slot <= slot), key=lambda f: f.slot)
-        addresses.append(function.address + function.offset_of(slot))
-    code = b"".join(function.code for function in functions)
-    return replace(
-        known,
-        jited_prog_insns=code,
-        jited_prog_len=len(code),
-        jited_line_info=tuple(addresses),
-        jited_func_lens=tuple(len(function.code) for function in functions),
-        jited_ksyms=tuple(function.address for function in functions),
-    )

@@ -64,8 +64,7 @@ class Compaction:
     def __init__(self, program: Sequence[Instruction], dead: Collection[int]) -> None:
         wired = [_hard_wired(insn, slot, dead) for slot, insn in enumerate(program)]
         gone = set(dead)
-        if dead:
-            gone |= _needless_jumps(wired, gone)
+        gone |= _needless_jumps(wired, gone)
         self.kept = [slot for slot in range(len(wired)) if slot not in gone]
         self.moved: list[int] = []
         count = 0
@@ -114,7 +113,8 @@ def _hard_wired(insn: Instruction, slot: int, dead: Collection[int]) -> Instruct
 
 
 def _needless_jumps(program: Sequence[Instruction], dead: Collection[int]) -> set[int]:
-    """Plain jumps that lead to what comes next anyway once the dead slots are gone."""
+    """Plain jumps that lead to what comes next anyway without the dead slots. One that does so
+    only because another of them goes stays, as in Linux."""
     found = set()
     for slot, insn in enumerate(program):
         if slot in dead or insn.code != GOTO or insn.off < 0:

@@ -339,6 +339,14 @@ ON_SKB = {
     "type": call("skb_change_type", "r6", 3),
     "type wrong": call("skb_change_type", "r6", 9),
     "ecn": call("skb_ecn_set_ce", "r6"),
+    "room net": call("skb_adjust_room", "r6", 8, 0, 0),
+    "room mac": call("skb_adjust_room", "r6", 8, 1, 0),
+    "less room net": call("skb_adjust_room", "r6", -8, 0, 0),
+    "less room mac": call("skb_adjust_room", "r6", -20, 1, 0),
+    "room flags": call("skb_adjust_room", "r6", 8, 1, 1024),
+    "room mode": call("skb_adjust_room", "r6", 8, 2, 0),
+    "room much": call("skb_adjust_room", "r6", 5000, 1, 0),
+    "less room much": call("skb_adjust_room", "r6", -70, 1, 0),
     "classid": call("get_cgroup_classid", "r6"),
     "realm": call("get_route_realm", "r6"),
     "redirect": call("redirect", 1, 0),
@@ -387,6 +395,46 @@ ON_XDP = {
 def test_on_xdp(bodies, name):
     text = skb(ON_XDP[name]).replace("r0 = 0\n        exit", "r0 = 2\n        exit")
     compare(bodies, ProgType.XDP, text, packet=PACKET)
+
+
+DYNPTRS = {
+    "read": call("dynptr_read", "r7", 8, "r8", 4, 0),
+    "read end": call("dynptr_read", "r7", 8, "r8", 24, 0),
+    "read past": call("dynptr_read", "r7", 8, "r8", 25, 0),
+    "read flags": call("dynptr_read", "r7", 8, "r8", 0, 1),
+    "write": call("dynptr_write", "r8", 3, "r7", 8, 0),
+    "write past": call("dynptr_write", "r8", 30, "r7", 8, 0),
+}
+
+
+@pytest.mark.parametrize("name", DYNPTRS)
+def test_dynamic_pointers(bodies, name):
+    """Over 32 bytes of the map behind the result."""
+    text = f"""
+        r1 = 0x1122334455667788
+        r7 = r10
+        r7 += -8
+        *(u64 *)(r7 +0) = r1
+        r9 = map[out][0]+16
+        r1 = 0x0102030405060708
+        *(u64 *)(r9 +0) = r1
+        *(u64 *)(r9 +8) = 77
+        r1 = r9
+        r2 = 32
+        r3 = 0
+        r8 = r10
+        r8 += -32
+        r4 = r8
+        call bpf_dynptr_from_mem
+        {DYNPTRS[name]}
+        r9 = map[out][0]+0
+        *(u64 *)(r9 +0) = r0
+        r1 = *(u64 *)(r10 -8)
+        *(u64 *)(r9 +8) = r1
+        r0 = 0
+        exit
+    """
+    compare(bodies, ProgType.RAW_TRACEPOINT, text)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from minibcc.abi.requests import (
     ProgTestRun,
     RawTracepointOpen,
 )
-from minibcc.isa.instruction import encode
+from minibcc.isa.instruction import decode, encode
 from minibcc.isa.text import assemble
 from minibcc.kernel.system import SimulatedSystem
 from minibcc.machine.linux618 import Linux618
@@ -201,3 +201,31 @@ def test_descriptors_of_another_kind(bodies):
             system.close(program)
             system.close(map)
         assert answers[0] == answers[1], request
+
+
+SHOWN = {
+    "nothing dead": "r0 = 1\nif r1 == 0 goto pc+1\nr0 = 2\nexit",
+    "jump to the next": "r0 = 1\ngoto pc+0\nexit",
+    "two jumps to the next": "r0 = 1\ngoto pc+0\ngoto pc+0\nexit",
+    "never taken": "r0 = 1\nif r0 == 2 goto pc+2\nr0 = 3\nexit\nr0 = 4\nexit",
+    "always taken": "r0 = 1\nif r0 == 1 goto pc+2\nr0 = 3\nexit\nr0 = 4\nexit",
+    "over what went": "r0 = 1\nr2 = 2\nif r2 == 3 goto pc+2\nr0 = 3\ngoto pc+2\n"
+    "r0 = 4\nr0 = 5\nexit",
+    "call": "call pc+3\nr1 = 0\nif r1 == 1 goto pc-2\nexit\nr0 = 1\nexit",
+    "function that is never called": "r0 = 0\nif r0 == 1 goto pc+1\nexit\ncall pc+1\nexit\n"
+    "r0 = 5\nexit",
+    "wide load": "r1 = 0x1122334455667788\nr0 = 0\nexit",
+    "loop": "r0 = 0\nr0 += 1\nif r0 != 10 goto pc-2\nexit",
+    "32-bit branch": "r0 = 7\nif w0 > 9 goto pc+1\nexit\nr0 = 1\nexit",
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_program_that_remains(bodies, name):
+    """What ``prog dump xlated`` shows, for programs whose instructions Linux leaves as they are."""
+    shown = []
+    for system in bodies:
+        loaded = system.bpf(ProgLoad(ProgType.RAW_TRACEPOINT, encode(assemble(SHOWN[name]))))
+        shown.append(decode(system.bpf(ProgGetInfo(loaded.fd)).xlated_prog_insns))
+        system.close(loaded.fd)
+    assert shown[1] == shown[0]

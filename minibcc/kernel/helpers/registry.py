@@ -18,6 +18,7 @@ MODULES = (
     "checksum",
     "copying",
     "current",
+    "dynptr",
     "iteration",
     "mapping",
     "numbers",
@@ -26,10 +27,13 @@ MODULES = (
     "printing",
     "records",
     "redirection",
+    "room",
+    "sockets",
     "stack",
     "storage",
     "text",
     "timing",
+    "tracing",
 )
 """The families, each a module of this package."""
 
