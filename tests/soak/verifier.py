@@ -1,4 +1,4 @@
-"""Random programs, judged by this verifier and by the live kernel's: `count` programs from `seed`."""
+"""Random programs, judged here and by the live kernel: `count` programs from `seed`."""
 
 from __future__ import annotations
 
