@@ -30,6 +30,7 @@ from minibcc.kernel.verifier.state import (
     SCALAR,
     SPILL,
     STACK,
+    TRUSTED,
     ZEROED,
     Refused,
     Register,
@@ -65,7 +66,7 @@ _KINDS: dict[str, tuple[tuple[int, ...], str]] = {
     "spin_lock": ((MAP_VALUE,), "map_value, ptr_"),
     "kptr_xchg_dest": ((MAP_VALUE,), "map_value, ptr_"),
     "dynptr": ((STACK,), "fp, dynptr_ptr"),
-    "btf_id": ((BTF,), "ptr_, trusted_ptr_, rcu_ptr_"),
+    "btf_id": ((BTF, BTF | TRUSTED), "ptr_, trusted_ptr_, rcu_ptr_"),
     "percpu_btf_id": ((), "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_"),
     "sock_common": ((), _SOCKETS),
     "socket": ((), "sock, tcp_sock"),
@@ -79,7 +80,6 @@ _UNDECIDED = {
     "spin_lock": "spin locks in map values",
     "kptr_xchg_dest": "kernel pointers in map values",
     "dynptr": "dynptrs",
-    "btf_id": "pointers to kernel structures as arguments",
     "sock_common": "sockets as arguments",
     "socket": "sockets as arguments",
     "btf_id_sock_common": "sockets as arguments",
@@ -374,6 +374,17 @@ def _string(walk: Walk, call: Call, number: int, register: Register, wanted: Val
         raise Refused(EINVAL, "verify/argument-type", "string is not zero-terminated")
 
 
+def _structure(walk: Walk, call: Call, number: int, register: Register, wanted: ValueType) -> None:
+    """A pointer to the very structure that the helper takes, at its start."""
+    if is_null(register):
+        return
+    if register.off or not wanted.btf:
+        raise undecided(f"this pointer to a structure (bpf_{call.helper.name})")
+    if register.object.name != wanted.btf:
+        message = f"R{number} is of type {register.object.name} but {wanted.btf} is expected"
+        raise Refused(EACCES, "verify/argument-type", message, origins=grants.origin(register))
+
+
 _JUDGES: dict[str, Callable[[Walk, Call, int, Register, ValueType], None]] = {
     "map_ptr": _map,
     "map_key": _key,
@@ -383,4 +394,5 @@ _JUDGES: dict[str, Callable[[Walk, Call, int, Register, ValueType], None]] = {
     "const_size_or_zero": _size,
     "const_alloc_size_or_zero": _alloc_size,
     "const_str": _string,
+    "btf_id": _structure,
 }

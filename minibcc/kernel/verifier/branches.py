@@ -29,6 +29,7 @@ from minibcc.kernel.verifier.state import (
     SOCK_COMMON,
     SOCKET,
     TCP_SOCK,
+    TRUSTED,
     Link,
     Register,
     State,
@@ -109,7 +110,8 @@ def _decide(operation: int, wide: bool, left: Register, right: Register) -> bool
     known = right.kind == SCALAR and (right.range.known if wide else right.range.known32)
     if not known or right.range.value & (-1 if wide else 0xFFFF_FFFF):
         return None
-    if left.kind & MAYBE_NULL or left.kind & BASE not in _NEVER_NULL:
+    trusted = left.kind == BTF | TRUSTED
+    if left.kind & MAYBE_NULL or not (trusted or left.kind & BASE in _NEVER_NULL):
         return None
     return {JEQ: False, JNE: True}.get(operation)
 

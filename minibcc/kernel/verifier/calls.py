@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MAX_CALL_FRAMES, MapFlags, MapType, ProgFlags, ProgType
 from minibcc.abi.helpers import helper_for, helpers, name_of
-from minibcc.kernel.verifier import arguments, branches, context, grants
+from minibcc.kernel.verifier import arguments, branches, context, grants, structures
 from minibcc.kernel.verifier.effects import clear_caller_saved, source, write_memory
 from minibcc.kernel.verifier.log import state_text
 from minibcc.kernel.verifier.state import (
@@ -27,6 +27,7 @@ from minibcc.kernel.verifier.state import (
     RINGBUF,
     SCALAR,
     STACK,
+    TRUSTED,
     UNINITIALISED,
     Frame,
     Reference,
@@ -262,6 +263,9 @@ def _result(walk: Walk, call: arguments.Call) -> Register:
         walk.state.references = (*walk.state.references, Reference(reference, slot))
         kind = MEMORY | RINGBUF | MAYBE_NULL
         return pointer(kind, slot, id=reference, ref=reference, room=call.memory)
+    if result.kind == "btf_id" and result.btf and not null:
+        flags = TRUSTED if "trusted" in result.flags else 0
+        return structures.named(walk, result.btf, flags)
     raise undecided(f"what bpf_{row.name} returns")
 
 

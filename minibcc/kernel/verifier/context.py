@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapType, ProgType
 from minibcc.abi.contexts import context_of
-from minibcc.kernel.verifier import grants
+from minibcc.kernel.verifier import grants, structures
 from minibcc.kernel.verifier.state import (
     CTX,
     MAYBE_NULL,
@@ -100,6 +100,9 @@ def _bad_context(offset: int, size: int) -> Refused:
 
 def load(walk: Walk, offset: int, size: int) -> Register:
     """The value of a field of the context."""
+    func = walk.program.attach_func
+    if func is not None and walk.program.prog_type == ProgType.TRACING:
+        return structures.argument(walk, func, offset, size)
     field = table(walk).access(offset, size)
     if field is None:
         raise _bad_context(offset, size)
@@ -160,7 +163,10 @@ def check_global(walk: Walk, start: int) -> None:
 
 def entry(walk: Walk, frame: Frame) -> None:
     """The registers at a program's start."""
-    if not table(walk).fields:
+    traced = walk.program.prog_type == ProgType.TRACING and walk.program.attach_func is not None
+    if traced:
+        structures.ready(walk)
+    elif not table(walk).fields:
         name = ProgType(walk.program.prog_type).name.lower()
         raise undecided(f"programs of type {name}")
     frame.registers[1] = pointer(CTX)

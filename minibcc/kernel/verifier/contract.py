@@ -81,10 +81,12 @@ class KernelTypes(Protocol):
 
 class Environment(Record):
     """The kernel that verifies: its own types, None where it has no BTF; the number of CPUs it may
-    have, 0 where that is open."""
+    have, 0 where that is open; whether it runs loads through pointers to its structures (in `Facts`
+    of the kinds "ptr_" and "trusted_ptr_") as loads that may fault: only then are they allowed."""
 
     types: KernelTypes | None = None
     cpus: int = 0
+    probe_loads: bool = False
 
 
 class Facts(Record):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags, Pseudo
 from minibcc.isa import opcodes
-from minibcc.kernel.verifier import context, grants, pointers, stack
+from minibcc.kernel.verifier import context, grants, pointers, stack, structures
 from minibcc.kernel.verifier.arithmetic import (
     ADD,
     ARSH,
@@ -295,7 +295,7 @@ def read_memory(
     if base_kind in (SOCKET, SOCK_COMMON, TCP_SOCK):
         raise undecided("fields of sockets")
     if base_kind == BTF:
-        raise undecided("fields of kernel structures")
+        return structures.load(walk, base, register, inside, size)
     raise grants.no_memory(base, register)
 
 
@@ -339,8 +339,11 @@ def write_memory(
         structure = context.map_structure(base.object)
         message = f"only read from {structure} is supported"
         raise Refused(EACCES, "verify/bad-pointer", message, origins=grants.origin(base))
-    if kind & BASE in (SOCKET, SOCK_COMMON, TCP_SOCK, BTF):
-        raise undecided("writes to kernel structures")
+    if kind & BASE == BTF:
+        message = "only read is supported"
+        raise Refused(EACCES, "verify/read-only", message, origins=grants.origin(base))
+    if kind & BASE in (SOCKET, SOCK_COMMON, TCP_SOCK):
+        raise undecided("writes to sockets")
     raise grants.no_memory(base, register)
 
 

@@ -1,0 +1,181 @@
+"""Pointers to the kernel's own structures: where they come from, and what loads through them give.
+
+A traced function's arguments (and result), a tracepoint's arguments and the current task are such
+pointers, with their type from BTF. A load of a field gives a number, or, where the field is a
+pointer to a structure, a pointer again; it may fault and then reads 0, so the kernel runs it as a
+load of its own kind. Mirrors ``btf_ctx_access``, ``btf_struct_access`` of kernel/bpf/btf.c and
+``check_ptr_to_btf_access`` of kernel/bpf/verifier.c.
+"""
+
+from __future__ import annotations
+
+from errno import EACCES, EINVAL
+from typing import TYPE_CHECKING, TypeAlias
+
+from minibcc.abi.bpf import AttachType
+from minibcc.btf.types import Array, Enum, Int, Ptr, Struct, size_of, strip
+from minibcc.kernel.verifier import grants
+from minibcc.kernel.verifier.log import tnum_text
+from minibcc.kernel.verifier.state import (
+    BTF,
+    TRUSTED,
+    UNTRUSTED,
+    Refused,
+    Register,
+    pointer,
+    scalar,
+    undecided,
+)
+from minibcc.kernel.verifier.values import ANY
+
+if TYPE_CHECKING:
+    from minibcc.btf.types import Func, Member, Param, Type
+    from minibcc.kernel.verifier.explore import Walk
+
+_FENTRY_RETURNS = (AttachType.TRACE_FEXIT, AttachType.MODIFY_RETURN)
+_MAX_ARGUMENTS = 12
+
+
+def ready(walk: Walk) -> None:
+    """Pointers to structures are decided only where the kernel runs their loads as such."""
+    if not walk.environment.probe_loads or walk.environment.types is None:
+        raise undecided("pointers to kernel structures")
+
+
+def argument(walk: Walk, func: Func, offset: int, size: int) -> Register:
+    """The value at `offset` in the array of a traced function's arguments."""
+    ready(walk)
+    raw = walk.program.attach_type == AttachType.TRACE_RAW_TP
+    params: tuple[Param, ...] = func.proto.params
+    if raw and params:
+        params = params[1:]  # the tracepoint's own data comes first
+    number = offset >> 3
+    if offset % 8 or not 0 <= offset < 8 * _MAX_ARGUMENTS:
+        raise _no_argument(func, f"offset {offset} is not multiple of 8", offset, size)
+    if number < len(params):
+        kind = params[number].type
+    elif number == len(params) and walk.program.attach_type in _FENTRY_RETURNS:
+        kind = func.proto.result
+    else:
+        raise _no_argument(func, f"doesn't have {number + 1}-th argument", offset, size)
+    stripped = strip(kind)
+    if isinstance(stripped, Int | Enum | Struct):
+        return scalar(ANY, walk.slot)
+    if not isinstance(stripped, Ptr):
+        raise _no_argument(func, f"arg{number} has no type", offset, size)
+    if size != 8:
+        raise _no_argument(func, f"size {size} must be 8", offset, size)
+    target = strip(stripped.to)
+    if isinstance(target, Struct):
+        return pointer(BTF | (TRUSTED if raw else 0), walk.slot, object=target)
+    return scalar(ANY, walk.slot)
+
+
+def _no_argument(func: Func, why: str, offset: int, size: int) -> Refused:
+    return Refused(
+        EACCES,
+        "verify/context-access",
+        f"invalid bpf_context access off={offset} size={size}",
+        needs=f"an argument of {func.name}",
+        state=why,
+    )
+
+
+def named(walk: Walk, name: str, flags: int) -> Register:
+    """A pointer to a structure that a helper returns."""
+    ready(walk)
+    types = walk.environment.types
+    found = types.find(name) if types is not None else None
+    if not isinstance(found, Struct):
+        raise undecided(f"struct {name}, of which this kernel's BTF says nothing")
+    return pointer(BTF | flags, walk.slot, object=found)
+
+
+def load(walk: Walk, base: Register, register: int, offset: int, size: int) -> Register:
+    """What a load of `size` bytes at `offset` of a structure gives."""
+    ready(walk)
+    struct: Struct = base.object
+    if not walk.program.gpl:
+        message = f"Cannot access kernel 'struct {struct.name}' from non-GPL compatible program"
+        raise Refused(EINVAL, "verify/gpl-only", message)
+    if offset < 0:
+        message = f"R{register} is ptr_{struct.name} invalid negative access: off={offset}"
+    elif not base.range.known or base.range.value:
+        where = tnum_text(base.range.bits)
+        message = (
+            f"R{register} is ptr_{struct.name} invalid variable offset: off={offset},"
+            f" var_off={where}"
+        )
+    else:
+        found = _field(struct, offset, size)
+        if found is None:
+            return scalar(ANY, walk.slot)
+        target, certain = found
+        flags = base.kind & UNTRUSTED if certain else UNTRUSTED
+        return pointer(BTF | flags, walk.slot, object=target)
+    raise Refused(EACCES, "verify/modified-pointer", message, origins=grants.origin(base))
+
+
+def _bad_field(message: str, errno: int = EACCES) -> Refused:
+    return Refused(errno, "verify/memory-bounds", message, needs="a field, inside its bounds")
+
+
+_Target: TypeAlias = "tuple[Struct, bool] | None"
+"""What a field points to, and whether that is certain (in a union it is not); None: a number."""
+
+
+def _field(struct: Struct, offset: int, size: int) -> _Target:
+    """What the field at `offset` is."""
+    name = struct.name or "(anon)"
+    if offset + size > struct.size:
+        if struct.members and _flexible(struct.members[-1].type):
+            raise undecided("flexible arrays of kernel structures")
+        raise _bad_field(f"access beyond struct {name} at off {offset} size {size}")
+    for member in struct.members:
+        start = member.offset // 8
+        if member.bits:
+            end = (member.offset + member.bits + 7) // 8
+            if offset < end and offset + size > start:
+                return None
+            continue
+        if offset + size <= start:
+            break
+        if offset >= start + size_of(member.type):
+            continue
+        found = _member(name, member, offset, size)
+        if found is not None and struct.union and len(struct.members) > 1:
+            return found[0], False
+        return found
+    raise _bad_field(f"struct {name} doesn't have field at offset {offset}", EINVAL)
+
+
+def _flexible(kind: Type) -> bool:
+    stripped = strip(kind)
+    return isinstance(stripped, Array) and not stripped.count
+
+
+def _member(name: str, member: Member, offset: int, size: int) -> _Target:
+    start = member.offset // 8
+    kind = strip(member.type)
+    while isinstance(kind, Array):
+        length = size_of(kind.of) or 1
+        start += (offset - start) // length * length
+        kind = strip(kind.of)
+    inside = offset - start
+    if isinstance(kind, Struct):
+        return _field(kind, inside, size)
+    if isinstance(kind, Ptr):
+        target = strip(kind.to)
+        if inside or size != 8:
+            raise _bad_field(
+                f"cannot access ptr member {member.name} with moff {start} in struct"
+                f" {name} with off {offset} size {size}"
+            )
+        return (target, True) if isinstance(target, Struct) else None
+    end = member.offset // 8 + size_of(member.type)
+    if offset + size > end:
+        raise _bad_field(
+            f"access beyond the end of member {member.name} (mend:{end}) in struct {name}"
+            f" with off {offset} size {size}"
+        )
+    return None
