@@ -65,7 +65,6 @@ class Constants:
         self.lines: list[str] = []
         self._private: dict[bytes, str] = {}
         self._variables: dict[Variable, str] = {}
-        self._names: set[str] = set()
 
     def image(self, initial: Initializer, size: int) -> tuple[bytearray, list[Part]]:
         """The known bytes of an initialiser, and in order what must be stored over them."""
@@ -105,10 +104,9 @@ class Constants:
         """The symbol of a global or static variable, defined when it is first used."""
         symbol = self._variables.get(variable)
         if symbol is None:
-            name = variable.name
-            while name in self._names:
-                name = f"{variable.name}.{len(self._names)}"
-            self._names.add(name)
+            # A static one may have the name of anything in another scope.
+            local = f".{len(self._variables)}" if variable.storage == "static" else ""
+            name = variable.name + local
             symbol = self._variables[variable] = f"@{name}"
             self._define(variable, variable.initial or initial, symbol)
         return symbol

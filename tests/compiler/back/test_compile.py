@@ -72,6 +72,28 @@ def test_errors_of_the_back_end_have_their_place(target: Target) -> None:
     assert compile(text, target, file="t.c", cpu="v3", cache=False).programs
 
 
+@pytest.mark.kernel
+def test_lines_of_an_included_function_are_its_files(target: Target, tmp_path: Path) -> None:
+    header = tmp_path / "pick.h"
+    header.write_text("static inline int pick(void)\n{\n    return bpf_get_prandom_u32() & 1;\n}\n")
+    text = '#include "pick.h"\nint f(void *ctx)\n{\n    return pick() * 0;\n}\n'
+    obj = compile(text, target, file="f.c", cflags=[f"-I{tmp_path}"], cache=False)
+    files = {Path(line.file).name for line in obj.programs[0].lines}
+    assert "f.c" in files
+    assert live.result_of(obj)[0] == 0
+    again = compile(
+        text.replace("* 0", "+ 5"), target, file="f.c", cflags=[f"-I{tmp_path}"], cache=False
+    )
+    texts = {line.text.strip() for line in again.programs[0].lines}
+    assert "return bpf_get_prandom_u32() & 1;" in texts
+    assert live.result_of(again)[0] in (5, 6)
+
+
+def test_a_table_and_a_function_of_one_name_are_an_error(target: Target) -> None:
+    with pytest.raises(CompileError, match="count"):
+        compile("BPF_HASH(count, u32, u64);\nint count(void *ctx) { return 0; }\n", target)
+
+
 # --- stages ---
 
 

@@ -74,6 +74,24 @@ def test_loops(unroll: int) -> None:
     )
 
 
+@pytest.mark.parametrize(("unroll", "backward"), [(1, False), (-1, True)])
+def test_a_word_about_unrolling_is_heard(unroll: int, backward: bool) -> None:
+    total, start = local("total", 0)
+    i = c.variable("i", c.INT)
+    body = c.block(add(total, c.op("*", opaque(3), c.get(i))))
+    program = c.program(start, loop(i, 20, body, unroll=unroll), c.give(c.get(total)))
+    insns = decode(c.build(c.unit(program)).programs[0].insns)
+    assert any(insn.code & 7 == 5 and insn.off < 0 for insn in insns) == backward
+
+
+def test_static_locals_may_share_a_name() -> None:
+    one = c.variable("main_program", c.INT, "static", initial=c.whole(c.INT, c.number(1)))
+    two = c.variable("main_program", c.INT, "static", initial=c.whole(c.INT, c.number(2)))
+    body = (add(one, opaque(1)), add(two, opaque(1)))
+    total = c.op("+", c.op("*", c.get(one), c.number(10)), c.get(two))
+    assert run(*body, c.give(total)) == 23
+
+
 def test_do_while_runs_first() -> None:
     total, start = local("total", 0)
     again = c.compare("<", c.get(total), opaque(0))
