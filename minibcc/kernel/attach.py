@@ -52,7 +52,8 @@ class Attachment:
             return None
         with self.kernel.lock:
             kernel = self.kernel
-            data = self._layout(event)
+            # A record may be shorter than what its format lets a program read.
+            data = self._layout(event).ljust(self.program.reach, b"\0")
             address = kernel.contexts.place(data)
             try:
                 kernel.run(self.program, (address,), event)

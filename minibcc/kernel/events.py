@@ -207,10 +207,19 @@ def _points(kernel: Kernel, attr: PerfEventAttr) -> tuple[Point, ...]:
                 if attr.sample_type & ~(PerfSample.RAW | SAMPLES_ALLOWED):
                     raise failure(EINVAL)
                 return ()
-            return (Point("perf", f"{attr.type}:{attr.config}"),)
+            return (sampling_point(attr),)
         case PerfType.HARDWARE | PerfType.HW_CACHE | PerfType.RAW:
-            return (Point("perf", f"{attr.type}:{attr.config}"),)
+            return (sampling_point(attr),)
     raise failure(ENOENT)
+
+
+def sampling_point(attr: PerfEventAttr) -> Point:
+    """Where a clock or counter is sampled: ``TYPE:CONFIG`` (``1:0`` is the clock of a processor),
+    with the period as offset, in the event's own unit (ns for clocks)."""
+    period = attr.sample_period
+    if attr.freq:
+        period = 1_000_000_000 // max(1, attr.sample_period)
+    return Point("perf", f"{attr.type}:{attr.config}", period)
 
 
 SAMPLES_ALLOWED = sum(PerfSample)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from minibcc.kernel.vm.layouts import Layout
 
 CALL = 0x85
+SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
+"""Bytes of an access, by the size bits of its opcode."""
 
 
 def build(
@@ -61,6 +63,7 @@ def build(
     used = {id(map): map for map in maps.values()}
     program = Program(request, image, facts, tuple(used.values()), btf)
     image.program = program
+    program.reach = _reach(instructions, facts)
     program.tag = tag_sha256(instructions)
     program.xlated = encode(shown)
     program.func_info = compact.records(request.func_info, 8)
@@ -69,6 +72,12 @@ def build(
     program.uid = kernel.uid
     program.attach_btf_id = request.attach_btf_id
     return program
+
+
+def _reach(instructions: Sequence[Instruction], facts: Facts) -> int:
+    """Up to where the program reads its context."""
+    touched = (instructions[slot] for slot, kind in facts.accesses.items() if kind == "ctx")
+    return max((insn.off + SIZES[insn.code & 0x18] for insn in touched), default=0)
 
 
 def _layouts(kernel: Kernel, maps: Mapping[int, Map]) -> dict[int, Layout]:

@@ -182,6 +182,8 @@ class Program(KernelObject):
         self.gpl = False
         self.run_time = 0
         self.run_count = 0
+        self.reach = 0
+        """Bytes of its context that it may read (``max_ctx_offset``)."""
         self.attach_btf_id = 0
         self.attach_to = ""
         """The kernel function (or tracepoint) that a tracing program was loaded for."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import ProgType
 from minibcc.abi.requests import TestRun
-from minibcc.isa.instruction import decode
 from minibcc.kernel.contexts import PT_REGS_SIZE, RAW_ARGUMENTS
 from minibcc.kernel.errnos import ENOTSUPP, failure
 from minibcc.kernel.packets import ETHERNET, PACKET_TYPES, Packet
@@ -36,8 +35,6 @@ CONTEXT_SIZES = {
 """Bytes that a program of the type may read of its context; what is not given is zero."""
 
 RAW = (ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE)
-SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
-"""Bytes of an access, by the size bits of its opcode."""
 SYSCALL_CONTEXT = 0xFFFF
 PACKET_MAX = 4096 - 256 - 320
 """Bytes of a packet: a page without headroom and shared info."""
@@ -68,25 +65,11 @@ def test_run(kernel: Kernel, request: ProgTestRun) -> TestRun:
             raise failure(EINVAL)
         if request.cpu >= kernel.cpus:
             raise failure(ENXIO)
-        if not _reach(program) <= len(request.ctx_in) <= 8 * RAW_ARGUMENTS:
+        if not program.reach <= len(request.ctx_in) <= 8 * RAW_ARGUMENTS:
             raise failure(EINVAL)
     elif len(request.ctx_in) > max(size, SYSCALL_CONTEXT):
         raise failure(EINVAL)
     return _on_context(kernel, program, request, size)
-
-
-def _reach(program: Program) -> int:
-    """How many bytes of its context the program reads (``max_ctx_offset``)."""
-    slots = program.facts.accesses
-    instructions = decode(program.request.insns)
-    return max(
-        (
-            instructions[slot].off + SIZES[instructions[slot].code & 0x18]
-            for slot, kind in slots.items()
-            if kind == "ctx"
-        ),
-        default=0,
-    )
 
 
 def _on_context(kernel: Kernel, program: Program, request: ProgTestRun, size: int) -> TestRun:

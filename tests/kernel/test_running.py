@@ -31,13 +31,16 @@ from minibcc.abi.requests import (
     ProgTestRun,
     RawTracepointOpen,
 )
+from minibcc.btf.layout import Kind
 from minibcc.isa.instruction import encode
 from minibcc.isa.text import assemble
+from minibcc.kernel import programs
 from minibcc.kernel.system import SimulatedSystem
 from minibcc.machine.hooks import Event, Point
 from minibcc.machine.linux618 import Linux618
 from minibcc.machine.machine import Machine
 from minibcc.system.interface import read_file
+from tests.kernel.support import accept
 
 PAGE = 4096
 SECOND = 1_000_000_000
@@ -700,3 +703,35 @@ def test_time_is_measured_where_that_is_asked_for(system, machine):
     info = system.bpf(ProgGetInfo(program))
     assert info.run_cnt == 2
     assert info.run_time_ns > 0
+
+
+def test_a_program_may_read_past_the_end_of_a_record(system, machine):
+    """User space declares the structure itself; what the record lacks is zero."""
+    out = out_map(system)
+    text = f"r2 = 1\n{store('r2', 8)}\nr2 = *(u64 *)(r1 +4000)\n{store('r2')}\nr0 = 0\nexit"
+    program = load(system, ProgType.TRACEPOINT, text, out=out)
+    folder = "/sys/kernel/tracing/events/sched/sched_process_exec"
+    number = int(read_file(system, f"{folder}/id"))
+    event = system.perf_event_open(PerfEventAttr(PerfType.TRACEPOINT, number), -1, 0)
+    system.ioctl(event, PerfIoctl.SET_BPF, program)
+    fire(machine, "tracepoint", "sched:sched_process_exec", fields={"pid": 77})
+    assert out_words(system, out, 2) == (0, 1)
+
+
+def test_traced_functions_give_arguments_and_results(system, machine, monkeypatch):
+    monkeypatch.setattr(programs, "verify", accept)
+    number = machine.data.btf.find_id(Kind.FUNC, "do_sys_openat2")
+    assert number
+    out = out_map(system)
+    text = f"r2 = *(u64 *)(r1 +0)\n{store('r2')}\nr2 = *(u64 *)(r1 +24)\n{store('r2', 8)}\nr0 = 0\nexit"
+    request = ProgLoad(
+        ProgType.TRACING,
+        encode(assemble(text, {"out": out})),
+        expected_attach_type=AttachType.TRACE_FEXIT,
+        attach_btf_id=number,
+    )
+    program = system.bpf(request).fd
+    link = system.bpf(RawTracepointOpen("", program))
+    fire(machine, "fexit", "do_sys_openat2", arguments=(5, 6, 7, 3))
+    assert out_words(system, out, 2) == (5, 3)
+    assert system.bpf(LinkGetInfo(link)).target == "do_sys_openat2"
