@@ -12,8 +12,9 @@ from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapType
-from minibcc.kernel.verifier import context, effects, grants, stack
+from minibcc.kernel.verifier import context, grants, stack
 from minibcc.kernel.verifier.form import MAX_OFFSET
+from minibcc.kernel.verifier.operands import source
 from minibcc.kernel.verifier.state import (
     BASE,
     BTF,
@@ -112,7 +113,7 @@ class Call:
 def check(walk: Walk, call: Call, position: int, wanted: ValueType) -> None:
     """Argument `position` (0 is R1)."""
     number = position + 1
-    register = effects.source(walk, number)
+    register = source(walk, number)
     kind = wanted.kind
     if kind == "anything":
         return

@@ -14,7 +14,7 @@ from minibcc.abi.bpf import MapType
 from minibcc.isa.opcodes import JCOND, JEQ, JGE, JGT, JLE, JLT, JMP, JNE, X
 from minibcc.kernel.verifier.arithmetic import ADD, compute
 from minibcc.kernel.verifier.compare import OPPOSITE, SWAPPED, refine, taken
-from minibcc.kernel.verifier.effects import source
+from minibcc.kernel.verifier.operands import source
 from minibcc.kernel.verifier.state import (
     BASE,
     BTF,

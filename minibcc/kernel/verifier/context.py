@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from minibcc.abi.bpf import MapType, ProgType
 from minibcc.abi.contexts import context_of
 from minibcc.kernel.verifier import grants, structures
+from minibcc.kernel.verifier.operands import clear_caller_saved, source
 from minibcc.kernel.verifier.state import (
     CTX,
     MAYBE_NULL,
@@ -136,12 +137,11 @@ def legacy(walk: Walk) -> None:
 
 def packet_load(walk: Walk, insn: Instruction) -> None:
     """LD_ABS and LD_IND: R6 is the context; what is outside the packet ends the program with 0."""
-    from minibcc.kernel.verifier import calls
-    from minibcc.kernel.verifier.effects import clear_caller_saved, source
+    from minibcc.kernel.verifier import frames
 
     legacy(walk)
     context = source(walk, 6)
-    calls.leaks(walk, "BPF_LD_[ABS|IND]")
+    frames.leaks(walk, "BPF_LD_[ABS|IND]")
     if context.kind != CTX:
         raise Refused(
             EINVAL,

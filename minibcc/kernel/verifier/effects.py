@@ -1,9 +1,9 @@
-"""What an instruction changes: arithmetic, loads, stores, atomics.
+"""What an instruction changes: arithmetic and immediates here, memory in `memory`.
 
-One function per class of instruction; each asks `grants` and `pointers` whether the state grants
-what the instruction requires, then makes the new registers. `EFFECTS` is the table by class.
-Jumps are in `branches`, calls in `calls`. Mirrors ``do_check_insn``, ``check_alu_op`` and
-``check_mem_access`` of kernel/bpf/verifier.c.
+One function per class of instruction; each asks `operands`, `grants` and `pointers` whether the
+state grants what the instruction requires, then makes the new registers. `EFFECTS` is the table by
+class. Jumps are in `branches`, calls in `calls`. Mirrors ``do_check_insn`` and ``check_alu_op`` of
+kernel/bpf/verifier.c.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING
 
-from minibcc.abi.bpf import MapFlags, Pseudo
+from minibcc.abi.bpf import Pseudo
 from minibcc.isa import opcodes
-from minibcc.kernel.verifier import context, grants, pointers, stack, structures
+from minibcc.kernel.verifier import context, memory, pointers, stack
 from minibcc.kernel.verifier.arithmetic import (
     ADD,
     ARSH,
@@ -28,28 +28,13 @@ from minibcc.kernel.verifier.arithmetic import (
     compute,
     swap,
 )
-from minibcc.kernel.verifier.form import malformed
+from minibcc.kernel.verifier.operands import source, target
 from minibcc.kernel.verifier.state import (
-    BASE,
-    BTF,
-    CTX,
     MAP,
     MAP_VALUE,
-    MAYBE_NULL,
-    MEMORY,
-    NOT_INIT,
-    PACKET,
-    PACKET_META,
-    READ_ONLY,
     SCALAR,
-    SOCK_COMMON,
-    SOCKET,
-    STACK,
-    TCP_SOCK,
-    UNINITIALISED,
     Refused,
     Register,
-    kind_name,
     number,
     pointer,
     scalar,
@@ -65,7 +50,6 @@ from minibcc.kernel.verifier.values import (
     constant,
     sign_extend,
     sign_extend32,
-    truncate,
     unsigned_of,
     zero_extend,
 )
@@ -73,39 +57,6 @@ from minibcc.kernel.verifier.values import (
 if TYPE_CHECKING:
     from minibcc.isa.instruction import Instruction
     from minibcc.kernel.verifier.explore import Walk
-
-_SIZES = {opcodes.B: 1, opcodes.H: 2, opcodes.W: 4, opcodes.DW: 8}
-_PACKETS = (PACKET, PACKET_META)
-
-
-def source(walk: Walk, register: int) -> Register:
-    """The value of a register that an instruction reads."""
-    if register > 10:
-        raise malformed(walk.slot, f"R{register} is invalid")
-    value = walk.registers[register]
-    if value.kind == NOT_INIT:
-        raise Refused(
-            EACCES,
-            "verify/uninitialised",
-            f"R{register} !read_ok",
-            needs=f"a value in R{register}",
-            state="nothing was put there on this path",
-        )
-    return value
-
-
-def target(walk: Walk, register: int) -> None:
-    """A register that an instruction writes."""
-    if register > 10:
-        raise malformed(walk.slot, f"R{register} is invalid")
-    if register == 10:
-        raise Refused(
-            EACCES,
-            "verify/frame-pointer",
-            "frame pointer is read only",
-            needs="one of R0 to R9",
-            state="R10 always points to the stack",
-        )
 
 
 # --- arithmetic -------------------------------------------------------------------------------
@@ -233,188 +184,6 @@ def _with_pointer(
     raise pointers.refused(message, EACCES, left, right)
 
 
-# --- memory -----------------------------------------------------------------------------------
-
-
-def load(walk: Walk, insn: Instruction) -> None:
-    base = source(walk, insn.src)
-    target(walk, insn.dst)
-    signed = insn.code & 0xE0 == opcodes.MEMSX
-    size = _SIZES[insn.code & 0x18]
-    value = read_memory(walk, base, insn.src, insn.off, size, insn)
-    if size < 8 and value.kind == SCALAR:
-        cut = sign_extend(value.range, size) if signed else truncate(value.range, size)
-        value = value._replace(range=cut)
-    walk.registers[insn.dst] = value
-    walk.save_access(base.kind)
-
-
-def read_memory(
-    walk: Walk,
-    base: Register,
-    register: int,
-    offset: int,
-    size: int,
-    insn: Instruction,
-    wanted: bool = True,
-) -> Register:
-    """Checks a load of `size` bytes and gives what it loads, before it is cut to size."""
-    grants.alignment(base, offset, size, walk.strict)
-    kind = base.kind
-    inside = offset + base.off
-    if kind == STACK:
-        low, high = grants.stack(base, register, inside, size, False)
-        frame = walk.grow(base.frame, low)
-        if low == high and base.range.known:
-            return stack.read(walk, frame, low, size, wanted)
-        if not wanted:
-            raise undecided("atomic operations at a variable place of the stack")
-        return stack.read_somewhere(walk, frame, low, high + size)
-    if kind == MAP_VALUE:
-        facts = base.object
-        grants.map_rights(facts, inside, size, False)
-        grants.region(base, register, inside, size, facts.value_size)
-        if facts.read is not None and base.range.known and facts.flags & MapFlags.RDONLY_PROG:
-            data = facts.read(inside + base.range.value, size)
-            return number(int.from_bytes(data, "little"), walk.slot)
-        return scalar(ANY, walk.slot)
-    if kind == CTX:
-        grants.unmodified(base, register)
-        return context.load(walk, inside, size)
-    base_kind = kind & BASE
-    if kind & MAYBE_NULL:
-        raise grants.no_memory(base, register)
-    if base_kind == MEMORY:
-        grants.region(base, register, inside, size, base.room)
-        return scalar(ANY, walk.slot)
-    if kind in _PACKETS:
-        grants.packet(base, register, inside, size)
-        return scalar(ANY, walk.slot)
-    if kind == MAP:
-        return context.map_field(walk, base, register, inside, size)
-    if base_kind in (SOCKET, SOCK_COMMON, TCP_SOCK):
-        raise undecided("fields of sockets")
-    if base_kind == BTF:
-        return structures.load(walk, base, register, inside, size)
-    raise grants.no_memory(base, register)
-
-
-def write_memory(
-    walk: Walk, base: Register, register: int, offset: int, size: int, insn: Instruction, value: int
-) -> None:
-    """Checks a store of `size` bytes and does it; `value` as for `stack.write`."""
-    grants.alignment(base, offset, size, walk.strict)
-    kind = base.kind
-    inside = offset + base.off
-    if kind == STACK:
-        low, high = grants.stack(base, register, inside, size, True)
-        frame = walk.grow(base.frame, low)
-        if low == high and base.range.known:
-            stack.write(walk, frame, low, size, insn, value)
-        else:
-            stack.write_somewhere(walk, frame, low, high + size, insn, value)
-        return
-    if kind == MAP_VALUE:
-        facts = base.object
-        grants.map_rights(facts, inside, size, True)
-        grants.region(base, register, inside, size, facts.value_size)
-        return
-    if kind == CTX:
-        grants.unmodified(base, register)
-        context.store(walk, inside, size)
-        return
-    if kind & MAYBE_NULL:
-        raise grants.no_memory(base, register)
-    if kind & BASE == MEMORY:
-        if kind & READ_ONLY:
-            message = f"R{register} cannot write into {kind_name(kind)}"
-            raise Refused(EACCES, "verify/read-only", message, origins=grants.origin(base))
-        grants.region(base, register, inside, size, base.room)
-        return
-    if kind in _PACKETS:
-        context.packet_write(walk)
-        grants.packet(base, register, inside, size)
-        return
-    if kind == MAP:
-        structure = context.map_structure(base.object)
-        message = f"only read from {structure} is supported"
-        raise Refused(EACCES, "verify/bad-pointer", message, origins=grants.origin(base))
-    if kind & BASE == BTF:
-        message = "only read is supported"
-        raise Refused(EACCES, "verify/read-only", message, origins=grants.origin(base))
-    if kind & BASE in (SOCKET, SOCK_COMMON, TCP_SOCK):
-        raise undecided("writes to sockets")
-    raise grants.no_memory(base, register)
-
-
-def store(walk: Walk, insn: Instruction) -> None:
-    size = _SIZES[insn.code & 0x18]
-    if insn.code & 7 == opcodes.ST:
-        base = source(walk, insn.dst)
-        value = -1
-    elif insn.code & 0xE0 == opcodes.ATOMIC:
-        atomic(walk, insn, size)
-        return
-    else:
-        source(walk, insn.src)
-        base = source(walk, insn.dst)
-        value = insn.src
-    write_memory(walk, base, insn.dst, insn.off, size, insn, value)
-    walk.save_access(base.kind)
-
-
-def _atomic_place(base: Register, register: int) -> None:
-    kind = base.kind & BASE
-    if kind in (CTX, PACKET, PACKET_META, SOCKET, SOCK_COMMON, TCP_SOCK):
-        message = f"BPF_ATOMIC stores into R{register} {kind_name(base.kind)} is not allowed"
-        raise Refused(EACCES, "verify/bad-pointer", message, origins=grants.origin(base))
-
-
-def atomic(walk: Walk, insn: Instruction, size: int) -> None:
-    """Read, change and write back at once; acquire and release are a load and a store."""
-    if insn.imm in (opcodes.LOAD_ACQUIRE, opcodes.STORE_RELEASE):
-        number_, other = (
-            (insn.src, insn.dst) if insn.imm == opcodes.LOAD_ACQUIRE else (insn.dst, insn.src)
-        )
-        if insn.imm == opcodes.STORE_RELEASE:
-            source(walk, other)
-        base = source(walk, number_)
-        if insn.imm == opcodes.LOAD_ACQUIRE:
-            target(walk, other)
-        _atomic_place(base, number_)
-        if insn.imm == opcodes.STORE_RELEASE:
-            write_memory(walk, base, number_, insn.off, size, insn, other)
-        else:
-            value = read_memory(walk, base, number_, insn.off, size, insn)
-            if size < 8 and value.kind == SCALAR:
-                value = value._replace(range=truncate(value.range, size))
-            walk.registers[other] = value
-        walk.save_access(base.kind)
-        return
-    source(walk, insn.src)
-    base = source(walk, insn.dst)
-    if insn.imm == opcodes.CMPXCHG:
-        source(walk, 0)
-    _atomic_place(base, insn.dst)
-    strict, walk.strict = walk.strict, True
-    fetched = insn.imm & opcodes.FETCH
-    loaded = 0 if insn.imm == opcodes.CMPXCHG else insn.src
-    if fetched:
-        target(walk, loaded)
-        walk.registers[loaded] = scalar(ANY, walk.slot)
-        base = walk.registers[insn.dst]
-    try:
-        value = read_memory(walk, base, insn.dst, insn.off, size, insn, bool(fetched))
-        write_memory(walk, base, insn.dst, insn.off, size, insn, -2)
-    finally:
-        walk.strict = strict
-    if fetched:
-        if value.kind == SCALAR and size < 8:
-            value = value._replace(range=truncate(value.range, size))
-        walk.registers[loaded] = value
-    walk.save_access(base.kind)
-
-
 def immediate(walk: Walk, insn: Instruction) -> None:
     """64-bit constants, maps, functions; and the packet loads of classic BPF."""
     if insn.code & 0xE0 != opcodes.IMM:
@@ -438,17 +207,12 @@ def immediate(walk: Walk, insn: Instruction) -> None:
     walk.registers[insn.dst] = register
 
 
-def clear_caller_saved(walk: Walk) -> None:
-    """A call leaves R1 to R5, and R0 until it says otherwise, without a value."""
-    walk.registers[:6] = [UNINITIALISED] * 6
-
-
 EFFECTS = {
     opcodes.ALU: arithmetic,
     opcodes.ALU64: arithmetic,
-    opcodes.LDX: load,
-    opcodes.ST: store,
-    opcodes.STX: store,
+    opcodes.LDX: memory.load,
+    opcodes.ST: memory.store,
+    opcodes.STX: memory.store,
     opcodes.LD: immediate,
 }
 """The transfer function of each class but jumps."""

@@ -17,11 +17,12 @@ from minibcc.abi.bpf import MAX_INSNS, ProgFlags
 from minibcc.isa import text
 from minibcc.isa.instruction import LD_IMM64
 from minibcc.isa.opcodes import CALL, EXIT, JA, JCOND, JMP, JMP32, LD
-from minibcc.kernel.verifier import branches, calls, context, precision, prune
-from minibcc.kernel.verifier.effects import EFFECTS, source
+from minibcc.kernel.verifier import branches, calls, context, frames, precision, prune
+from minibcc.kernel.verifier.effects import EFFECTS
 from minibcc.kernel.verifier.form import is_jump, malformed, target
 from minibcc.kernel.verifier.liveness import live_registers
 from minibcc.kernel.verifier.log import state_text
+from minibcc.kernel.verifier.operands import source
 from minibcc.kernel.verifier.requires import reads, registers_in, reserved, writes
 from minibcc.kernel.verifier.state import (
     BASE,
@@ -258,7 +259,7 @@ class Walk:
         if insn.code == _CALL:
             calls.call(self, insn)
         elif insn.code == _EXIT:
-            return calls.leave(self)
+            return frames.leave(self)
         elif insn.code in (JMP | JA, JMP32 | JA):
             self.slot = target(self.slot, insn)
         else:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minibcc.isa import opcodes
-from minibcc.isa.opcodes import ALU, ALU64, JMP, JMP32, LD, LDX, ST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,20 +115,3 @@ def _classic_atomic(imm: int) -> bool:
 def registers_in(mask: int) -> list[int]:
     """The numbers of the registers in a mask, ascending."""
     return [number for number in range(11) if mask >> number & 1]
-
-
-__all__ = [
-    "ALU",
-    "ALU64",
-    "ARGUMENTS",
-    "CALLER_SAVED",
-    "JMP",
-    "JMP32",
-    "LD",
-    "LDX",
-    "ST",
-    "reads",
-    "registers_in",
-    "reserved",
-    "writes",
-]

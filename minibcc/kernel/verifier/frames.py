@@ -1,0 +1,152 @@
+"""Calls of the program's own functions, their returns, and the program's end.
+
+A call of a function opens a frame and the walk goes on inside it, so that a function is checked for
+each of its callers; a return closes it. At the program's end nothing acquired may be left, and R0
+must be what the program's type may return. Mirrors ``check_func_call``, ``prepare_func_exit`` and
+``check_return_code`` of kernel/bpf/verifier.c.
+"""
+
+from __future__ import annotations
+
+from errno import E2BIG, EINVAL
+from typing import TYPE_CHECKING
+
+from minibcc.abi.bpf import MAX_CALL_FRAMES
+from minibcc.kernel.verifier import context, grants
+from minibcc.kernel.verifier.log import state_text
+from minibcc.kernel.verifier.operands import clear_caller_saved, source
+from minibcc.kernel.verifier.state import (
+    BASE,
+    SCALAR,
+    STACK,
+    Frame,
+    Refused,
+    kind_name,
+    scalar,
+    undecided,
+)
+from minibcc.kernel.verifier.values import ANY, S64_MAX, S64_MIN
+
+if TYPE_CHECKING:
+    from minibcc.isa.instruction import Instruction
+    from minibcc.kernel.verifier.explore import Walk
+
+
+def enter(walk: Walk, insn: Instruction) -> None:
+    """Opens a frame for a function of the program."""
+    state = walk.state
+    start = walk.slot + insn.imm + 1
+    if walk.is_global(start):
+        context.check_global(walk, start)
+        clear_caller_saved(walk)
+        walk.registers[0] = scalar(ANY, walk.slot)
+        walk.slot += 1
+        return
+    if len(state.frames) >= MAX_CALL_FRAMES:
+        raise Refused(
+            E2BIG,
+            "verify/call-depth",
+            f"the call stack of {len(state.frames) + 1} frames is too deep",
+            needs=f"at most {MAX_CALL_FRAMES} functions inside each other",
+        )
+    caller = state.frame
+    callee = Frame(len(state.frames), walk.shape.function_at(start), walk.slot)
+    callee.registers[1:6] = caller.registers[1:6]
+    clear_caller_saved(walk)
+    state.frames.append(callee)
+    walk.enter(state)
+    if walk.log.detail:
+        above, below = state_text(state, caller), state_text(state, callee)
+        walk.log.write(f"caller:\n{above}\ncallee:\n{below}\n")
+        walk.log.after(start, below)
+    walk.slot = start
+
+
+def leave(walk: Walk) -> bool:
+    """An exit; whether it ends the path."""
+    state = walk.state
+    if len(state.frames) == 1:
+        leaks(walk, "BPF_EXIT instruction in main prog")
+        _check_return(walk)
+        return True
+    callee, caller = state.frames[-1], state.frames[-2]
+    result = callee.registers[0]
+    if result.kind & BASE == STACK:
+        raise Refused(
+            EINVAL,
+            "verify/stack-escape",
+            "cannot return stack pointer to the caller",
+            needs="a value that outlives the function",
+            state="a pointer into its own stack",
+            origins=grants.origin(result),
+        )
+    caller.registers[0] = result
+    back = callee.callsite + 1
+    if walk.log.detail:
+        walk.log.write(f"returning from callee:\n{state_text(state, callee)}\n")
+    state.frames.pop()
+    if walk.log.detail:
+        walk.log.write(f"to caller at {back}:\n{state_text(state, caller)}\n")
+    walk.enter(state)
+    walk.slot = back
+    walk.returned()
+    return False
+
+
+def leaks(walk: Walk, where: str) -> None:
+    """Nothing that was acquired may be left."""
+    references = walk.state.references
+    if not references:
+        return
+    first = references[0]
+    lines = [f"Unreleased reference id={held.id} alloc_insn={held.slot}" for held in references]
+    raise Refused(
+        EINVAL,
+        "verify/unreleased",
+        lines[0],
+        needs="every reserved record to be submitted or discarded",
+        state=f"{len(references)} not given back",
+        origins=tuple((held.slot, "reserved here") for held in references),
+        lead="\n".join([*lines[1:], f"{where} would lead to reference leak"]),
+        help=("call ringbuf_submit or ringbuf_discard on every path",) if first else (),
+    )
+
+
+def _check_return(walk: Walk) -> None:
+    register = source(walk, 0)
+    allowed = context.table(walk).returns
+    if walk.in_global:
+        allowed = None
+        if register.kind != SCALAR:
+            raise undecided("a global function that returns a pointer")
+    if allowed is None:
+        return
+    if register.kind != SCALAR:
+        kind = kind_name(register.kind)
+        raise Refused(
+            EINVAL,
+            "verify/return-value",
+            f"At program exit the register R0 is not a known value ({kind})",
+            needs=f"a number from {allowed[0]} to {allowed[1]}",
+            state=f"R0 is a {kind}",
+            origins=grants.origin(register),
+        )
+    walk.mark_precise(0)
+    value = register.range
+    low, high = allowed
+    if low <= value.smin and value.smax <= high:
+        return
+    held = ""
+    if value.smin > S64_MIN:
+        held += f" smin={value.smin}"
+    if value.smax < S64_MAX:
+        held += f" smax={value.smax}"
+    held = held or " unknown scalar value"
+    raise Refused(
+        EINVAL,
+        "verify/return-value",
+        f"At program exit the register R0 has{held} should have been in [{low}, {high}]",
+        needs=f"a number from {low} to {high}",
+        state=f"R0 has{held}",
+        origins=grants.origin(register),
+    )
