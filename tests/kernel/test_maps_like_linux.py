@@ -13,15 +13,20 @@ import pytest
 
 from minibcc.abi.bpf import MapFlags, MapType
 from minibcc.abi.requests import (
+    Batch,
     BtfLoad,
     MapCreate,
     MapDelete,
+    MapDeleteBatch,
     MapFreeze,
     MapGetInfo,
     MapLookup,
     MapLookupAndDelete,
+    MapLookupAndDeleteBatch,
+    MapLookupBatch,
     MapNextKey,
     MapUpdate,
+    MapUpdateBatch,
     Request,
 )
 from minibcc.kernel.system import SimulatedSystem
@@ -244,4 +249,68 @@ def test_types_of_keys_and_values(bodies, map_type):
             wrong.append((shape, key, value, *answers))
     for system, blob in zip(bodies, blobs, strict=True):
         system.close(blob)
+    assert not wrong, wrong
+
+
+BATCHED = (
+    *("array", "array-5", "hash", "hash-no-prealloc", "percpu-hash", "percpu-array", "lru-hash"),
+    *("lru-percpu-hash", "lpm", "queue", "stack-trace", "prog-array", "perf-array", "devmap"),
+    *("devmap-hash", "cpumap", "ring", "sockmap"),
+)
+
+
+def ask_batch(system: System, request: Request, *, ordered: bool) -> object:
+    """The answer without its cursor, which each kernel makes in its own way."""
+    answer = ask(system, request)
+    if not isinstance(answer, Batch):
+        return answer
+    entries = list(zip(answer.keys, answer.values, strict=True))
+    return (entries if ordered else sorted(entries)), answer.cursor is None
+
+
+@pytest.mark.parametrize("name", BATCHED)
+def test_batches(bodies, name):
+    create = OPERATED[name]
+    ordered = not name.startswith(UNORDERED)
+    descriptors = [system.bpf(create) for system in bodies]
+    size = create.value_size
+    if name.startswith(("percpu", "lru-percpu")):
+        size = -(-size // 8) * 8 * possible_cpus()
+    keys = tuple(bytes([n, 0, 0, 0, 0, 0, 0, 0])[: create.key_size] for n in range(5))
+    if name == "lpm":
+        keys = tuple(bytes([8, 0, 0, 0, n]) for n in range(5))
+    values = tuple(bytes([n + 1]) * size for n in range(5))
+    if "percpu" in name:
+        one = create.value_size
+        padding = bytes(-one % 8)
+        values = tuple((bytes([n + 1]) * one + padding) * possible_cpus() for n in range(5))
+    requests = [
+        MapUpdateBatch(0, keys[:3], values[:3]),
+        MapLookupBatch(0, 100),
+        MapUpdateBatch(0, keys[1:3], values[2:4]),
+        MapLookupBatch(0, 100),
+        MapLookupBatch(0, 100, elem_flags=1),
+        MapLookupBatch(0, 100, elem_flags=4),
+        MapUpdateBatch(0, keys[:1], values[:1], elem_flags=4),
+        MapUpdateBatch(0, keys[:1], values[:1], elem_flags=8),
+        MapUpdateBatch(0, keys, values),
+        MapDeleteBatch(0, keys[:1]),
+        MapDeleteBatch(0, keys[:1]),
+        MapDeleteBatch(0, keys[1:2], elem_flags=1),
+        MapLookupAndDeleteBatch(0, 100),
+        MapLookupBatch(0, 100),
+        MapLookupAndDeleteBatch(0, 100, elem_flags=4),
+        MapUpdateBatch(0, (), ()),
+        MapDeleteBatch(0, ()),
+    ]
+    wrong = []
+    for request in requests:
+        answers = [
+            ask_batch(system, with_fd(request, fd), ordered=ordered)
+            for system, fd in zip(bodies, descriptors, strict=True)
+        ]
+        if answers[0] != answers[1]:
+            wrong.append((request, *answers))
+    for system, fd in zip(bodies, descriptors, strict=True):
+        system.close(fd)
     assert not wrong, wrong

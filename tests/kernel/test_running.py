@@ -723,7 +723,14 @@ def test_traced_functions_give_arguments_and_results(system, machine, monkeypatc
     number = machine.data.btf.find_id(Kind.FUNC, "do_sys_openat2")
     assert number
     out = out_map(system)
-    text = f"r2 = *(u64 *)(r1 +0)\n{store('r2')}\nr2 = *(u64 *)(r1 +24)\n{store('r2', 8)}\nr0 = 0\nexit"
+    text = f"""
+        r2 = *(u64 *)(r1 +0)
+        {store("r2")}
+        r2 = *(u64 *)(r1 +24)
+        {store("r2", 8)}
+        r0 = 0
+        exit
+    """
     request = ProgLoad(
         ProgType.TRACING,
         encode(assemble(text, {"out": out})),

@@ -72,6 +72,8 @@ class Map(KernelObject):
     """Whether BTF may describe its keys and values."""
     batches: ClassVar[bool] = False
     """Whether the BPF_MAP_*_BATCH commands work on it."""
+    batch_deletes: ClassVar[bool] = False
+    """Whether BPF_MAP_DELETE_BATCH does."""
 
     def __init__(self, kernel: Kernel, request: MapCreate) -> None:
         super().__init__()
@@ -284,7 +286,7 @@ class Map(KernelObject):
         return len(keys)
 
     def remove_batch(self, keys: tuple[bytes, ...], flags: int) -> int:
-        if not self.batches:
+        if not self.batch_deletes:
             raise failure(ENOTSUPP)
         self.check_batch_flags(flags)
         for key in keys:

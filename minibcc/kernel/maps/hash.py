@@ -59,6 +59,7 @@ class HashMap(Map):
         | MapFlags.ZERO_SEED
     )
     batches = True
+    batch_deletes = True
 
     @classmethod
     def check(cls, request: MapCreate) -> None:
