@@ -44,6 +44,7 @@ class Emitter:
         self.slots: dict[Variable, Place] = {}
         self.entry: list[str] = []
         self.body: list[str] = []
+        self._alive: list[list[Place]] = []
         self.block = "entry"
         self._temporaries = 0
         self._labels = 0
@@ -113,6 +114,23 @@ class Emitter:
         align = max(align, slot_align(kind))
         self.entry.append(f"  {name} = alloca {kind.ir}, align {align}")
         return name
+
+    def open_scope(self) -> None:
+        """Objects whose life begins from here on end with the scope."""
+        self._alive.append([])
+
+    def begin_life(self, place: Place) -> None:
+        self._lifetime("start", place)
+        self._alive[-1].append(place)
+
+    def close_scope(self, *, end: bool = True) -> None:
+        for place in reversed(self._alive.pop()):
+            if end and not self.ended:
+                self._lifetime("end", place)
+
+    def _lifetime(self, what: str, place: Place) -> None:
+        function = self.intrinsic(f"llvm.lifetime.{what}.p0", "void", "ptr")
+        self.do(f"call void {function}(ptr {place.pointer})")
 
     def intrinsic(self, name: str, result: str, *types: str) -> str:
         """``@llvm.name`` with its declaration made sure."""

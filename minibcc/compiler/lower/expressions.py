@@ -578,9 +578,13 @@ class Expressions(Emitter):
         return before if e.post else self.after_store(after, place, kind)
 
     def _statement_expr(self, e: tree.StatementExpr) -> str:
+        self.open_scope()
         for statement in e.body:
             self.statement(statement)
-        return "" if e.value is None else self.rvalue(e.value)
+        result = "" if e.value is None else self.rvalue(e.value)
+        # An aggregate's value is where it lies, so that must stay.
+        self.close_scope(end=not self.kind(e.type).aggregate)
+        return result
 
     # --- calls ---
 

@@ -44,21 +44,18 @@ class Statements(Builtins):
         self._continues: list[str] = []
         self._switches: list[_Switch] = []
         self._labels_by_name: dict[str, str] = {}
-        self._alive: list[list[tuple[Place, int]]] = [[]]
         self._jumps = has_labels(function.body)
 
     def statement(self, statement: tree.Stmt) -> None:
         self.forms[type(statement)](self, statement)
 
     def _block(self, s: tree.Block) -> None:
-        self._alive.append([])
+        self.open_scope()
         for statement in s.body:
             self.statement(statement)
         if s.end is not None:
             self.mark(s.end)
-        for place, _ in reversed(self._alive.pop()):
-            if not self.ended:
-                self._lifetime("end", place)
+        self.close_scope()
 
     def _declare(self, s: tree.Declare) -> None:
         variable = s.variable
@@ -68,14 +65,9 @@ class Statements(Builtins):
         kind = self.kind(variable.type)
         place = self.variable(variable)
         if not self._jumps and kind.size and place.pointer.startswith("%s"):
-            self._lifetime("start", place)
-            self._alive[-1].append((place, kind.size))
+            self.begin_life(place)
         if s.initial is not None:
             self.initialize(place, s.initial, kind)
-
-    def _lifetime(self, what: str, place: Place) -> None:
-        function = self.intrinsic(f"llvm.lifetime.{what}.p0", "void", "ptr")
-        self.do(f"call void {function}(ptr {place.pointer})")
 
     def _evaluate(self, s: tree.Evaluate) -> None:
         self.mark(s.span)
@@ -97,7 +89,7 @@ class Statements(Builtins):
 
     def _loop(self, s: tree.Loop) -> None:
         self.module.loops = True
-        self._alive.append([])
+        self.open_scope()
         if s.start is not None:
             self.statement(s.start)
         body, step, after = self.fresh(), self.fresh(), self.fresh()
@@ -123,8 +115,7 @@ class Statements(Builtins):
         words = self._words(s)
         self.end(f"br label %{body if s.first else test}, !llvm.loop !{self.debug.loop(words)}")
         self.label(after)
-        for place, _ in reversed(self._alive.pop()):
-            self._lifetime("end", place)
+        self.close_scope()
 
     def _test(self, s: tree.Loop, body: str, after: str) -> None:
         if s.condition is None:
