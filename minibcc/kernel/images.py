@@ -18,7 +18,8 @@ from minibcc.isa.tag import tag_sha256
 from minibcc.kernel.contexts import convert_context_accesses
 from minibcc.kernel.helpers.registry import implementation
 from minibcc.kernel.objects import Program
-from minibcc.kernel.rewrite import Compaction
+from minibcc.kernel.rewrite import Compaction, is_kernel_memory
+from minibcc.kernel.vm.decode import may_fault
 from minibcc.kernel.vm.execution import TAIL_CALL, Image
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.kernel import Kernel
     from minibcc.kernel.maps.base import Map
     from minibcc.kernel.objects import BtfObject
-    from minibcc.kernel.verifier.contract import Facts, MapFacts
+    from minibcc.kernel.verifier.contract import Facts
     from minibcc.kernel.vm.execution import HelperFunction
     from minibcc.kernel.vm.layouts import Layout
 
@@ -51,7 +52,7 @@ def build(
     by_facts: dict[int, Map] = {id(map.facts): map for map in maps.values()}
     alive = compact.starts(facts.starts)
     starts = tuple(compact.moved[facts.starts[index]] for index in alive)
-    resolved, shown = _resolve(compact, starts, facts.maps, by_facts)
+    resolved, shown = _resolve(compact, starts, facts, by_facts)
     image = Image(
         name=request.prog_name,
         instructions=resolved,
@@ -91,14 +92,18 @@ def _layouts(kernel: Kernel, maps: Mapping[int, Map]) -> dict[int, Layout]:
 def _resolve(
     compact: Compaction,
     starts: Sequence[int],
-    facts: Mapping[int, MapFacts],
+    facts: Facts,
     maps: Mapping[int, Map],
 ) -> tuple[list[Instruction], list[Instruction]]:
-    """The instructions with addresses for engines, and with map ids for views."""
+    """The instructions for engines, with addresses and loads that may fault, and for views, with
+    map ids and plain loads."""
     run = list(compact.instructions)
     shown = list(compact.instructions)
     for slot, old in enumerate(compact.kept):
         insn = run[slot]
+        if is_kernel_memory(facts.accesses.get(old, "")):
+            run[slot] = may_fault(insn)  # the verifier accepts no stores there
+            continue
         if insn.code == CALL and insn.src == PseudoCall.CALL:
             # Linux shows the distance in `off` and the function's number in `imm`.
             number = starts.index(slot + 1 + insn.imm)
@@ -106,7 +111,7 @@ def _resolve(
             continue
         if insn.code != LD_IMM64 or insn.src not in (Pseudo.MAP_FD, Pseudo.MAP_VALUE):
             continue
-        map = maps[id(facts[old])]
+        map = maps[id(facts.maps[old])]
         high = run[slot + 1]
         address = map.address
         if insn.src == Pseudo.MAP_VALUE:

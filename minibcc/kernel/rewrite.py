@@ -5,6 +5,9 @@ then lead to the next instruction go too, with every jump, call and record of po
 along. Mirrors ``opt_hard_wire_dead_code_branches``, ``opt_remove_dead_code`` and
 ``opt_remove_nops`` of kernel/bpf/verifier.c.
 
+What programs read of the kernel's own memory lies outside the arena, and native code checks no
+address: such loads become ones that may fault (``convert_ctx_accesses``, BPF_PROBE_MEM).
+
 Positions are slots; a jump's target is its slot + 1 + distance.
 """
 
@@ -52,6 +55,15 @@ def is_conditional(insn: Instruction) -> bool:
     """Whether it is a jump that may or may not be taken."""
     operation = insn.code & 0xF0
     return insn.code & 7 in (JMP, JMP32) and operation not in (JA, CALL, EXIT, JCOND)
+
+
+KERNEL_MEMORY = ("ptr_", "sock", "sock_common", "tcp_sock", "map_ptr")
+"""Ends of the verifier's names for pointers to what is the kernel's own."""
+
+
+def is_kernel_memory(kind: str) -> bool:
+    """Whether an access of that kind (`Facts.accesses`) leaves what is the program's."""
+    return "untrusted" in kind or kind.endswith(KERNEL_MEMORY)
 
 
 class Compaction:

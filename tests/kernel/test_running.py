@@ -39,6 +39,7 @@ from minibcc.kernel.system import SimulatedSystem
 from minibcc.machine.hooks import Event, Point
 from minibcc.machine.linux618 import Linux618
 from minibcc.machine.machine import Machine
+from minibcc.records import replace
 from minibcc.system.interface import read_file
 from tests.kernel.support import accept
 
@@ -742,3 +743,35 @@ def test_traced_functions_give_arguments_and_results(system, machine, monkeypatc
     fire(machine, "fexit", "do_sys_openat2", arguments=(5, 6, 7, 3))
     assert out_words(system, out, 2) == (5, 3)
     assert system.bpf(LinkGetInfo(link)).target == "do_sys_openat2"
+
+
+@pytest.mark.parametrize("kind", ["ptr_", "trusted_ptr_", "untrusted_ptr_", "sock", "map_ptr"])
+def test_what_is_the_kernels_own_is_read_without_danger(system, machine, monkeypatch, kind):
+    """Loads through kernel pointers, in a program that the verifier lets through, read what the
+    machine has there and 0 where it has nothing: native code must not go there by itself."""
+    monkeypatch.setattr(programs, "verify", believing({2: kind, 3: kind, 4: kind}))
+    there = machine.kernel_memory.place(struct.pack("<Qi", 0x1234_5678_9ABC_DEF0, -5))
+    text = f"""
+    r1 = {there:#x}
+    r3 = *(u64 *)(r1 +0)
+    r0 = *(s32 *)(r1 +8)
+    r4 = *(u16 *)(r1 -4096)
+    r0 += r3
+    r0 += r4
+    exit
+    """
+    fd = load(system, ProgType.XDP, text)
+    result = system.bpf(ProgTestRun(fd, bytes(64), repeat=3)).retval
+    assert result == (0x9ABC_DEF0 - 5) & 0xFFFF_FFFF
+    shown = system.bpf(ProgGetInfo(fd)).xlated_prog_insns
+    assert shown == encode(assemble(text, {})), "views show plain loads, as Linux's do"
+
+
+def believing(accesses):
+    """A verifier that accepts all and says of slots what memory they touch."""
+
+    def verify(source, environment=None):
+        verdict = accept(source, environment)
+        return replace(verdict, facts=replace(verdict.facts, accesses=accesses))
+
+    return verify
