@@ -31,7 +31,9 @@ from minibcc.abi.requests import (
     ProgTestRun,
     RawTracepointOpen,
 )
+from minibcc.btf.decode import Btf
 from minibcc.btf.layout import Kind
+from minibcc.btf.types import find_member
 from minibcc.isa.instruction import encode
 from minibcc.isa.text import assemble
 from minibcc.kernel import programs
@@ -775,3 +777,35 @@ def believing(accesses):
         return replace(verdict, facts=replace(verdict.facts, accesses=accesses))
 
     return verify
+
+
+def test_a_traced_tracepoint_follows_pointers_to_tasks(system, machine):
+    """Through the real verifier: a task's own fields, and a pointer that leads nowhere."""
+    out = out_map(system)
+    types = Btf(read_file(system, "/sys/kernel/btf/vmlinux"))
+    _, offset = find_member(types.find(Kind.STRUCT, "task_struct"), "pid")
+    pid = offset // 8
+    text = f"""
+    r6 = r1
+    r7 = *(u64 *)(r6 +16)
+    r8 = *(u32 *)(r7 +{pid})
+    {store("r8")}
+    r7 = *(u64 *)(r6 +8)
+    r8 = *(u32 *)(r7 +{pid})
+    {store("r8", 8)}
+    r0 = 0
+    exit
+    """
+    program = system.bpf(
+        ProgLoad(
+            ProgType.TRACING,
+            encode(assemble(text, {"out": out})),
+            expected_attach_type=AttachType.TRACE_RAW_TP,
+            attach_btf_id=types.find_id(Kind.TYPEDEF, "btf_trace_sched_switch"),
+        )
+    ).fd
+    system.bpf(RawTracepointOpen("", program))
+    current = machine.current
+    kind = "raw_tracepoint"
+    fire(machine, kind, "sched_switch", arguments=(0, 0x1234, current.address, 0))
+    assert out_words(system, out, 2) == (current.pid, 0)
