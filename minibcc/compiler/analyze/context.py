@@ -56,6 +56,7 @@ class Context:
         self.reporter = reporter
         self.scopes: list[dict[str, Entity]] = [{}]
         self.tags: list[dict[str, Struct | Enum]] = [{}]
+        self.broken: set[Struct | Enum] = set()  # their definitions were wrong
         self.functions: list[Function] = []
         self.variables: list[Variable] = []
         self.maps: list[Map] = []

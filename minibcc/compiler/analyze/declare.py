@@ -224,7 +224,11 @@ class Declarations(Context):
             made = Struct(name, union=union, complete=False)
             if name:
                 self.tags[-1][name] = made
-        self._layout(made, node)
+        try:
+            self._layout(made, node)
+        except Wrong:
+            self.broken.add(made)
+            raise
         return made
 
     def _layout(self, made: Struct, node: Any) -> None:
@@ -273,6 +277,8 @@ class Declarations(Context):
 
     def _incomplete(self, type: Struct | Enum, at: Any) -> None:
         """Reports the use of a struct of which only the name is known."""
+        if type in self.broken:
+            raise Wrong
         word = "enum" if isinstance(type, Enum) else "union" if type.union else "struct"
         self.fail(
             "type/incomplete",

@@ -660,6 +660,8 @@ class Expressions(Declarations):
         x, y = strip(a.to), strip(b.to)
         if x is None or y is None or self.compatible(x, y) or isinstance(e, Number):
             return
+        if isinstance(x, Struct) and isinstance(y, Struct) and x.name == y.name:
+            return  # the text has its own idea of a kernel's struct
         p, q = c.integer(x), c.integer(y)
         if p and q and p.size == q.size:
             return

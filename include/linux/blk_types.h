@@ -1,0 +1,17 @@
+#pragma once
+#define REQ_OP_BITS 8
+#define REQ_OP_MASK (blk_opf_t)((1 << REQ_OP_BITS) - 1)
+#define REQ_FAILFAST_DEV (1U << 8)
+#define REQ_FAILFAST_TRANSPORT (1U << 9)
+#define REQ_FAILFAST_DRIVER (1U << 10)
+#define REQ_SYNC (1U << 11)
+#define REQ_META (1U << 12)
+#define REQ_PRIO (1U << 13)
+#define REQ_NOMERGE (1U << 14)
+#define REQ_IDLE (1U << 15)
+#define REQ_INTEGRITY (1U << 16)
+#define REQ_FUA (1U << 17)
+#define REQ_PREFLUSH (1U << 18)
+#define REQ_RAHEAD (1U << 19)
+#define REQ_BACKGROUND (1U << 20)
+#define REQ_NOWAIT (1U << 21)
