@@ -95,7 +95,7 @@ def test_what_does_not_compile_is_status_1(minibcc, tmp_path):
     (tmp_path / "bad.c").write_text("int f(void *ctx) { return x; }")
     status, out, err = minibcc("compile", "bad.c")
     assert (status, out) == (1, "")
-    assert err.startswith("bad.c:1:27: error: ") or err.startswith("bad.c:1:")
+    assert err.startswith("bad.c:1:")
     status, _, err = minibcc("compile", "nowhere.c")
     assert (status, err) == (1, "minibcc: cannot open nowhere.c: No such file or directory\n")
 
