@@ -189,4 +189,6 @@ def similar(wanted: str, names: list[str]) -> list[str]:
 
 
 def reason(failure: OSError) -> str:
-    return failure.strerror or os.strerror(failure.errno or errno.EINVAL)
+    """The kernel's words, with the file that they are about if there is one."""
+    words = failure.strerror or os.strerror(failure.errno or errno.EINVAL)
+    return f"{words}: {failure.filename}" if failure.filename else words

@@ -7,6 +7,7 @@ the door.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any, TypedDict, overload
@@ -29,7 +30,7 @@ class ArgString:
         self.s = arg
 
     def __bytes__(self) -> bytes:
-        return self.s.encode(FILESYSTEMENCODING)
+        return os.fsencode(self.s)
 
     def __str__(self) -> str:
         return self.s
@@ -43,7 +44,7 @@ def to_bytes(arg: str | bytes | ArgString | None) -> bytes | None:
     """BCC accepts text wherever it means bytes."""
     if arg is None or isinstance(arg, bytes):
         return arg
-    return arg.encode(FILESYSTEMENCODING) if isinstance(arg, str) else bytes(arg)
+    return os.fsencode(arg) if isinstance(arg, str) else bytes(arg)
 
 
 def to_text(arg: str | bytes | ArgString) -> str:

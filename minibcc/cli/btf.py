@@ -35,7 +35,7 @@ USAGE = """usage: minibcc btf { show | list } [id BTF_ID]
 
        BTF_SRC := { id BTF_ID | prog id PROG_ID | map id MAP_ID }
        FORMAT := { raw | c }
-       OPTIONS := { {-j|--json} [{-p|--pretty}] }"""
+       OPTIONS := { {-j|--json} [{-p|--pretty}] | --linux }"""
 
 
 def show(look: Look) -> None:

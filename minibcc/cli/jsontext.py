@@ -7,20 +7,25 @@ objects in an array follow each other as ``},{``.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 
 class Written(str):
-    """A value that is text already."""
+    """A value that is text already, in the pretty form."""
 
     __slots__ = ()
+
+    def compact(self) -> str:
+        """Without its layout: a newline in a string is escaped, and so is a quotation mark."""
+        return re.sub(r'(?<!\\)": ', '":', re.sub(r"\n *", "", self))
 
 
 def text(value: Any, *, pretty: bool, depth: int = 0) -> str:
     """`value` (dicts, lists, strings, numbers, booleans, None, `Written`) as one string."""
     match value:
         case Written():
-            return str(value)
+            return str(value) if pretty else value.compact()
         case dict():
             items = [
                 f"{_line(pretty, depth + 1)}{_string(name)}:{' ' if pretty else ''}"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 USAGE = """usage: minibcc link { show | list } [id LINK_ID]
        minibcc link help
 
-       OPTIONS := { {-j|--json} [{-p|--pretty}] }"""
+       OPTIONS := { {-j|--json} [{-p|--pretty}] | --linux }"""
 
 TARGETS = {
     LinkType.RAW_TRACEPOINT: "tp_name",

@@ -41,7 +41,7 @@ USAGE = """usage: minibcc map { show | list } [MAP]
 
        MAP := { id MAP_ID | name MAP_NAME }
        DATA := { [hex] BYTES }
-       OPTIONS := { {-j|--json} [{-p|--pretty}] }"""
+       OPTIONS := { {-j|--json} [{-p|--pretty}] | --linux }"""
 
 PER_CPU = {
     MapType.PERCPU_HASH,

@@ -37,7 +37,7 @@ USAGE = """usage: minibcc prog { show | list } [PROG]
        minibcc prog help
 
        PROG := { id PROG_ID | tag PROG_TAG | name PROG_NAME }
-       OPTIONS := { {-j|--json} [{-p|--pretty}] }"""
+       OPTIONS := { {-j|--json} [{-p|--pretty}] | --linux }"""
 
 LINE_INFO = struct.Struct("<4I")
 FUNC_INFO = struct.Struct("<2I")

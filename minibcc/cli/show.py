@@ -2,7 +2,8 @@
 
 The grammar and the layout are bpftool's: ``prog list``, ``prog dump xlated id 7 linum``, ``map dump
 name counts``, with ``-j`` (JSON) and ``-p`` (pretty) before or after. Objects are found by ids,
-names and tags in every running script of this user; only requests that look are made.
+names and tags in every running script of this user, or with ``--linux`` in the kernel that this
+computer runs; only requests that look are made.
 
 Mirrors: tools/bpf/bpftool of Linux (main.c, common.c).
 """
@@ -12,9 +13,11 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from minibcc import boot
 from minibcc.cli import jsontext
 from minibcc.errors import MinibccError, UsageError
 from minibcc.system.remote import RemoteSystem, running
@@ -156,6 +159,8 @@ def main(argv: Sequence[str], kernels: Sequence[Kernel] | None = None) -> int:
     json = any(word in ("-j", "--json", "-p", "--pretty", "-jp") for word in argv)
     pretty = any(word in ("-p", "--pretty", "-jp") for word in argv)
     words = [word for word in argv if word not in ("-j", "--json", "-p", "--pretty", "-jp")]
+    linux = "--linux" in words
+    words = [word for word in words if word != "--linux"]
     if any(word in ("-h", "--help") for word in words):
         words = [words[0], "help"]
     view: View = import_module(OBJECTS[words[0]])
@@ -164,7 +169,7 @@ def main(argv: Sequence[str], kernels: Sequence[Kernel] | None = None) -> int:
         print(view.USAGE)
         return 0
     if kernels is None:
-        kernels = _running(json)
+        kernels = [_linux()] if linux else _running(json)
         if not kernels:
             return 0 if command in ("show", "list") and len(words) <= 2 else WRONG
     look = Look(kernels, words[2:], json=json, pretty=pretty)
@@ -190,6 +195,12 @@ def _command(view: View, word: str) -> str:
     if found is None:
         raise UsageError(f"no such command: {word}\n{view.USAGE}")
     return found
+
+
+def _linux() -> Kernel:
+    """The kernel that this computer runs. Raises SystemUnavailable."""
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return Kernel(boot.system(boot.Options(kernel="linux")), {"boot_time": booted})
 
 
 def _running(json: bool) -> list[Kernel]:

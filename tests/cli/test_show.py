@@ -297,3 +297,38 @@ def test_other_scripts_are_seen_from_another_process(tmp_path):
             script.communicate("\n", timeout=60)
     assert [script.returncode for script in scripts] == [0, 0]
     assert "no script is running" in minibcc("prog", "list").stderr
+
+
+@pytest.fixture
+def loaded():
+    """A program and its maps in the running kernel; the program's id."""
+    boot.use(boot.system(boot.Options(kernel="linux")))
+    with BPF(text=TEXT) as b:
+        b.load_func("hello_world", BPF.KPROBE)
+        fd = b.load_func("count", BPF.KPROBE).fd
+        counts = b["counts"]
+        counts[counts.Key(5, b"bash")] = 9
+        from minibcc.abi.requests import ProgGetInfo
+
+        yield str(b.system.bpf(ProgGetInfo(fd)).id)
+    boot.choose(boot.Options())
+
+
+@pytest.mark.kernel
+@pytest.mark.tool("bpftool")
+def test_bpftool_prints_the_same_of_the_running_kernel(loaded, capsys):
+    for words in (
+        "prog show id ID", "-j prog show id ID", "-p prog show id ID",
+        "prog dump xlated id ID", "prog dump xlated id ID opcodes", "prog dump xlated id ID linum",
+        "-j prog dump xlated id ID", "-j prog dump xlated id ID opcodes",
+        "-j prog dump xlated id ID linum",
+        "-p prog dump xlated id ID", "map show name counts", "-j map show name counts",
+        "-p map show name each", "map dump name counts", "-j map dump name counts",
+        "-p map dump name counts", "map dump name slots", "-p map dump name slots",
+        "map dump name each", "-j map dump name each", "-p map dump name each",
+        "map getnext name counts",
+    ):  # fmt: skip
+        arguments = words.replace("ID", loaded).split()
+        wanted = subprocess.run(["bpftool", *arguments], capture_output=True, text=True).stdout
+        assert show.main([*arguments, "--linux"]) == 0
+        assert capsys.readouterr().out == wanted, words
