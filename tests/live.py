@@ -65,6 +65,7 @@ def verdict(
     *,
     license: str = "GPL",
     log_level: int = 1,
+    attach_btf_id: int = 0,
 ) -> tuple[int, str]:
     """(errno, log) of loading a program: 0 where it is accepted. Nothing stays loaded."""
     system = kernel()
@@ -72,7 +73,7 @@ def verdict(
     flags = ProgFlags.SLEEPABLE if prog_type is ProgType.SYSCALL else 0
     request = ProgLoad(
         prog_type, encode(insns), license, expected_attach_type=attach,
-        prog_flags=flags, log_level=log_level,
+        prog_flags=flags, log_level=log_level, attach_btf_id=attach_btf_id,
     )  # fmt: skip
     try:
         loaded = system.bpf(request)

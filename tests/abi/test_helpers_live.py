@@ -9,8 +9,11 @@ import pytest
 from minibcc.abi.bpf import AttachType, MapType, ProgType
 from minibcc.abi.helpers import ATTACHED, NOT_GPL, Helper, allowed, helper_for, helpers, name_of
 from minibcc.abi.requests import MapCreate
+from minibcc.btf.decode import Btf
+from minibcc.btf.layout import Kind
 from minibcc.isa.instruction import Instruction
 from minibcc.isa.text import assemble
+from minibcc.system.interface import read_file
 from tests.live import DEFAULT_ATTACH, LOADABLE, kernel, verdict
 
 pytestmark = pytest.mark.kernel
@@ -79,9 +82,27 @@ def test_what_is_wanted_first(prog_type: ProgType) -> None:
         assert (found[1] if found else None) == EXPECTED.get(first), f"{row.name}: {log}"
 
 
-def _call(row: Helper, prog_type: ProgType, attach_type: int, license: str) -> str:
+@pytest.mark.parametrize(
+    ("attach_type", "kind", "name"),
+    [
+        (AttachType.TRACE_RAW_TP, Kind.TYPEDEF, "btf_trace_sched_switch"),
+        (AttachType.TRACE_ITER, Kind.FUNC, "bpf_iter_task"),
+    ],
+)
+def test_what_tracing_programs_may_call(attach_type: AttachType, kind: Kind, name: str) -> None:
+    """Those that load here: the ones at functions need what this kernel lacks."""
+    target = Btf(read_file(kernel(), "/sys/kernel/btf/vmlinux")).find_id(kind, name)
+    assert target is not None
+    for row in helpers().values():
+        log = _call(row, ProgType.TRACING, attach_type, "GPL", target)
+        refused = "program of this type cannot use helper" in log
+        if not (row.name in OPTIONAL and refused):
+            assert refused == (row.name not in allowed(ProgType.TRACING, attach_type)), log
+
+
+def _call(row: Helper, prog_type: ProgType, attach_type: int, license: str, target: int = 0) -> str:
     program = [Instruction(0x85, imm=row.number), Instruction(0xB7), Instruction(0x95)]
-    return verdict(program, prog_type, attach_type, license=license)[1]
+    return verdict(program, prog_type, attach_type, license=license, attach_btf_id=target)[1]
 
 
 def test_names() -> None:
@@ -89,22 +110,6 @@ def test_names() -> None:
         _, log = verdict([Instruction(0x85, imm=number), Instruction(0xB7), Instruction(0x95)],
                          ProgType.KPROBE, log_level=2)  # fmt: skip
         assert f"call {name_of(number) or 'unknown'}#{number}" in log
-
-
-@pytest.mark.parametrize("row", helpers().values(), ids=lambda row: row.name)
-def test_how_many_arguments(row: Helper) -> None:
-    """R2 to R5 are asked for one after the other; how far the kernel gets with none of them set
-    shows that the next one is wanted."""
-    kernel()
-    prog_type = next(
-        (t for t in LOADABLE if row.name in allowed(t, DEFAULT_ATTACH.get(t, 0))), None
-    )
-    if prog_type is None or row.arguments[:1] == () or row.arguments[0].kind != "ctx":
-        return
-    log = _call(row, prog_type, int(DEFAULT_ATTACH.get(prog_type, 0)), "GPL")
-    if re.search("cannot use|might sleep|not supported", log):
-        return
-    assert ("R2 !read_ok" in log) == (len(row.arguments) > 1), log
 
 
 # What the kernel wants in a register that holds the context instead.
@@ -143,19 +148,22 @@ def test_every_argument(row: Helper) -> None:
     system = kernel()
     fd = system.bpf(MapCreate(MapType.ARRAY, 4, 8, 1))
     try:
+        asked = set()
         for prog_type in LOADABLE:
-            _ask_arguments(row, prog_type, fd)
+            seen = helper_for(row.number, prog_type, int(DEFAULT_ATTACH.get(prog_type, 0)))
+            if seen is not None and seen.arguments not in asked:
+                asked.add(seen.arguments)
+                _ask_arguments(seen, prog_type, fd)
     finally:
         system.close(fd)
 
 
 def _ask_arguments(row: Helper, prog_type: ProgType, fd: int) -> None:
     attach_type = int(DEFAULT_ATTACH.get(prog_type, 0))
-    seen = helper_for(row.number, prog_type, attach_type)
-    if seen is None or row.name in OPTIONAL or seen.might_sleep:
+    if row.name in OPTIONAL or row.might_sleep:
         return
     made = ""
-    for index, argument in enumerate(seen.arguments, 1):
+    for index, argument in enumerate(row.arguments, 1):
         text = f"{SETUP}{made}r{index} = r6\ncall bpf_{row.name}\nr0 = 0\nexit"
         insns = assemble(text, {"m": fd})
         _, log = verdict(insns, prog_type, attach_type)

@@ -11,13 +11,16 @@ from types import SimpleNamespace
 import pytest
 
 from minibcc.abi import requests as r
-from minibcc.abi.bpf import Command, MapType, ProgType
+from minibcc.abi.bpf import AttachType, Command, LinkType, MapType, ProgType
 from minibcc.abi.perf import PerfEventAttr
+from minibcc.btf.decode import Btf
+from minibcc.btf.layout import Kind
 from minibcc.errors import SystemUnavailable
 from minibcc.isa.instruction import encode
 from minibcc.isa.text import assemble
 from minibcc.system import linux as module
 from minibcc.system.attributes import HANDLERS
+from minibcc.system.interface import read_file
 from minibcc.system.linux import LinuxSystem
 from tests.system.test_contract_maps import created, refused
 
@@ -98,3 +101,25 @@ def test_a_log_of_a_given_size(linux: LinuxSystem) -> None:
     insns = encode(assemble("r0 = 0\n" + "r0 += 1\n" * 100 + "exit"))
     with refused(errno.ENOSPC):
         linux.bpf(r.ProgLoad(ProgType.KPROBE, insns, log_level=2, log_size=128))
+
+
+@pytest.mark.kernel
+def test_a_link(linux: LinuxSystem) -> None:
+    """An iterator's link hangs on nothing until somebody reads it."""
+    types = Btf(read_file(linux, "/sys/kernel/btf/vmlinux"))
+    target = types.find_id(Kind.FUNC, "bpf_iter_task")
+    assert target is not None
+    prog = linux.bpf(
+        r.ProgLoad(
+            ProgType.TRACING, encode(assemble("r0 = 0\nexit")),
+            expected_attach_type=AttachType.TRACE_ITER, attach_btf_id=target,
+        )
+    ).fd  # fmt: skip
+    link = linux.bpf(r.LinkCreate(prog, 0, AttachType.TRACE_ITER))
+    info = linux.bpf(r.LinkGetInfo(link))
+    assert info.type == LinkType.ITER
+    assert info.prog_id == linux.bpf(r.ProgGetInfo(prog)).id
+    assert linux.bpf(r.LinkGetNextId(info.id - 1)) == info.id
+    linux.close(linux.bpf(r.LinkGetFdById(info.id)))
+    linux.close(link)
+    linux.close(prog)
