@@ -128,7 +128,7 @@ def unqualified(type: Type | None) -> Type | None:
     """Without qualifiers at the top; a typedef that hides none stays."""
     while isinstance(type, Const | Volatile | Restrict | TypeTag):
         type = type.of
-    inner = type
+    inner: Type | None = type
     while isinstance(inner, Typedef):
         inner = inner.of
         if isinstance(inner, Const | Volatile | Restrict | TypeTag):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from minibcc.btf.types import Float, Struct, size_of, strip
 from minibcc.compiler import arithmetic as c
 from minibcc.compiler import tree
+from minibcc.compiler.dialect.entry import kind_of
 from minibcc.compiler.dialect.walk import nodes
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _check_call(call: Call, function: Function, reporter: Reporter) -> None:
                 call.span,
                 help=["define it in this text: a BPF program has no linker"],
             )
-        elif callee is not function and callee.linkage == "global" and callee.probe is not None:
+        elif callee is not function and callee.linkage == "global" and kind_of(callee.name):
             reporter.error(
                 "dialect/calls-program",
                 f"'{callee.name}' is a program of its own: it cannot be called",

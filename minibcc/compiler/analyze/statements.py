@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 class Statements(Initializers):
     """Analyses statements."""
 
+    if TYPE_CHECKING:  # what file level knows of
+
+        def function_declaration(self, node: Any, name: str, type: Type | None) -> None: ...
+
     def statements(self, nodes: Iterable[Any]) -> list[Stmt]:
         """The statements of a block, in the present scope."""
         out: list[Stmt] = []
@@ -167,14 +171,6 @@ class Statements(Initializers):
     def _assert(self, node: Any) -> list[Stmt]:
         self.static_assert(node)
         return []
-
-    def function_declaration(self, node: Any, name: str, type: Type | None) -> None:
-        """A prototype; `units` knows what to do with it."""
-        self.fail(
-            "type/bad-declaration",
-            f"the function '{name}' must be declared outside of functions",
-            node,
-        )
 
     # --- simple statements -------------------------------------------------------------------
 

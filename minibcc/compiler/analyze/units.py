@@ -48,13 +48,6 @@ class Units(Statements):
             self.declare(name, Poison())
             raise
         assert isinstance(type, FuncProto)
-        if node.param_decls:
-            self.fail(
-                "type/bad-declaration",
-                "parameters are declared inside the parentheses",
-                decl,
-                help=[f"write int {name}(int a, int b)"],
-            )
         function = self._declare_function(decl, name, type)
         if function.body is not None:
             self.report("type/redefined", f"the function '{name}' is defined twice", decl)

@@ -318,9 +318,17 @@ class _Reader:
 
 def _pointer_type(place: Expr) -> Any:
     """The type of the pointer through which a place is reached."""
-    while isinstance(place, tree.Field):
-        place = place.base
-    return strip(place.pointer.type) if isinstance(place, tree.Deref) else None
+    while True:
+        while isinstance(place, tree.Field):
+            place = place.base
+        if not isinstance(place, tree.Deref):
+            return None
+        pointer = place.pointer
+        while isinstance(pointer, tree.Arithmetic):
+            pointer = pointer.left
+        if not isinstance(pointer, tree.Decay):
+            return strip(place.pointer.type)
+        place = pointer.place  # an element of an array inside of something else
 
 
 def run(unit: Unit, names: KernelNames, reporter: Reporter) -> None:

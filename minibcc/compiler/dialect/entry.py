@@ -137,8 +137,17 @@ def _read_arguments(function: Function, kind: Kind, names: KernelNames, reporter
             arguments[len(REGISTERS)].span,
         )
         return
+    used = {node.variable for node in nodes(function.body) if isinstance(node, tree.Use)}
     readers = {"registers": _from_registers, "syscall": _from_syscall, "array": _from_array}
     body = readers[kind.arguments](context, arguments, names)
+    if body is not None:  # a read that nobody needs would still cost its call
+        body = [
+            item
+            for item in body
+            if not isinstance(item, tree.Declare)
+            or item.variable in used
+            or item.variable not in arguments
+        ]
     if body is None:
         reporter.error(
             "dialect/probe-arguments",

@@ -96,6 +96,7 @@ class _Rewriter:
             )
         pointed = strip(target.to)
         plain = pointed is None or (c.integer(pointed) is not None and size_of(pointed) == 1)
+        plain = plain and not isinstance(e, tree.Address)
         if type is not None and not plain and size_of(pointed) < size_of(type):
             self.fail(
                 "dialect/table-argument",

@@ -71,9 +71,11 @@ def children(node: Any) -> Iterator[Any]:
 
 def nodes(node: Any) -> Iterator[Any]:
     """A node and everything below it, the node first."""
-    yield node
-    for child in children(node):
-        yield from nodes(child)
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack.extend(reversed(list(children(node))))
 
 
 def rebuild(node: Any, change: Callable[[Any], Any]) -> Any:

@@ -43,7 +43,8 @@ class Syntax(Record):
 
 
 def parse(preprocessed: Preprocessed, target: Target, reporter: Reporter) -> Syntax:
-    """The syntax tree. Errors go to `reporter`; what could be parsed is in the result."""
+    """The syntax tree. Errors go to `reporter`; what could be parsed is in the result. Raises
+    CompileError if the preprocessor reported errors."""
     from minibcc.compiler.parse.grammar import Parser
 
     return Parser(preprocessed, target, reporter).run()

@@ -86,6 +86,7 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
     def __init__(self, preprocessed: Preprocessed, target: Target, reporter: Reporter) -> None:
         super().__init__(lexer=_NoLexer, dialect="c23")
         tokens, attributes = convert(preprocessed.tokens, reporter)
+        reporter.check()  # what is no C in its words yields nonsense as a text
         self._tokens = self._stream = _Stream(tokens)
         self._kernel = KernelNames(target)
         self._reporter = reporter

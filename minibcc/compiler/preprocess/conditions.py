@@ -3,6 +3,7 @@ are 0, ``defined`` and ``__has_*`` answered before expansion."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -99,11 +100,13 @@ def _number(token: Token) -> Token:
 
 
 class _Parser:
-    """Precedence climbing; a value goes with whether it is unsigned."""
+    """Precedence climbing; a value goes with whether it is unsigned. `_idle` counts the operators
+    around that have decided already: what they skip may divide by zero."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
         self._position = 0
+        self._idle = 0
 
     def peek(self) -> Token | None:
         return self._tokens[self._position] if self._position < len(self._tokens) else None
@@ -126,10 +129,10 @@ class _Parser:
         condition = self._binary(1)
         if not self._accept("?"):
             return condition
-        yes = self.conditional()
+        yes = self._skipping(condition[0] == 0, self.conditional)
         if not self._accept(":"):
             raise BadCondition("the ':' of '?' is missing", self.peek())
-        no = self.conditional()
+        no = self._skipping(condition[0] != 0, self.conditional)
         value = (yes if condition[0] else no)[0]
         return _wrap(value, yes[1] or no[1])
 
@@ -141,8 +144,19 @@ class _Parser:
             if token is None or level < least:
                 return left
             self._position += 1
-            right = self._binary(level + 1)
+            decided = token.value == ("||" if left[0] else "&&")
+            right = self._skipping(decided, partial(self._binary, level + 1))
+            if token.value in ("/", "%") and right[0] == 0:
+                if not self._idle:
+                    raise BadCondition("division by zero in a condition", token)
+                right = (1, right[1])
             left = _apply(token, left, right)
+
+    def _skipping(self, skip: bool, read: Callable[[], tuple[int, bool]]) -> tuple[int, bool]:
+        self._idle += skip
+        value = read()
+        self._idle -= skip
+        return value
 
     def _unary(self) -> tuple[int, bool]:
         token = self._next()
@@ -232,7 +246,5 @@ def _apply(token: Token, left: tuple[int, bool], right: tuple[int, bool]) -> tup
             return _wrap(a - b, unsigned)
         case "*":
             return _wrap(a * b, unsigned)
-    if b == 0:
-        raise BadCondition("division by zero in a condition", token)
     quotient = abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
     return _wrap(quotient if token.value == "/" else a - quotient * b, unsigned)

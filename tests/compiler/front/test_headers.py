@@ -1,0 +1,47 @@
+"""Every shipped header is an index of names; its declarations parse and its macros lex."""
+
+from __future__ import annotations
+
+import pytest
+
+from minibcc.compiler.front import front
+from minibcc.compiler.preprocess.headers import folder, names, shipped
+from tests.btf.kernel import kernel_target
+
+HEADERS = sorted(str(path.relative_to(folder())) for path in folder().rglob("*.h"))
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_header(name: str) -> None:
+    header = shipped(name)
+    assert header is not None
+    assert header.plain, "a shipped header has no conditionals"
+    for macro in header.macros.values():
+        assert macro.body is not None
+    assert front(f"#include <{name}>\n", "text.c", kernel_target()).warnings == ()
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_declarations(name: str) -> None:
+    header = shipped(name)
+    assert header is not None
+    for declared, paragraphs in header.declarations.items():
+        word = "struct " if f"struct {declared}" in paragraphs[0].text else ""
+        text = f'#include <{name}>\n_Static_assert(sizeof({word}{declared}) > 0, "");\n'
+        if "(" not in paragraphs[0].text.split("{")[0]:
+            assert front(text, "text.c", kernel_target()).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("paragraph", "wanted"),
+    [
+        ("struct a {\n    int x;\n};", {"a"}),
+        ("typedef struct a {\n    int x;\n} b;", {"a", "b"}),
+        ("typedef int (*handler)(int);", {"handler"}),
+        ("enum e { A, B = 2, C };", {"e", "A", "B", "C"}),
+        ("static inline int f(int x)\n{\n    return g(x);\n}", {"f"}),
+        ("static const int table[2] = {1, 2};", {"table"}),
+    ],
+)
+def test_names(paragraph: str, wanted: set[str]) -> None:
+    assert names(paragraph) == wanted
