@@ -20,11 +20,18 @@ class PseudoFolder(Protocol):
 
 
 class KernelData(Protocol):
-    release: str
-    """What uname -r says."""
-    btf_bytes: bytes | memoryview
-    """The content of /sys/kernel/btf/vmlinux."""
-    tracefs: PseudoFolder
+    @property
+    def release(self) -> str:
+        """What uname -r says."""
+        ...
+
+    @property
+    def btf_bytes(self) -> bytes | memoryview:
+        """The content of /sys/kernel/btf/vmlinux."""
+        ...
+
+    @property
+    def tracefs(self) -> PseudoFolder: ...
 
     def kallsyms(self) -> bytes:
         """The content of /proc/kallsyms."""
