@@ -26,8 +26,7 @@ b.attach_kprobe(event="do_sys_openat2", fn_name="count_open")
 try:
     b.trace_print()  # nothing is printed: this only waits
 except KeyboardInterrupt:
-    pass
-
-print("%-7s %-16s %s" % ("PID", "COMM", "OPENS"))
-for who, opens in sorted(b["counts"].items(), key=lambda row: (-row[1].value, row[0].pid)):
-    print("%-7d %-16s %d" % (who.pid, who.comm.decode(), opens.value))
+    print(f"{'PID':<7} {'COMM':<16} OPENS")
+    rows = [(leaf.value, key.pid, key.comm.decode()) for key, leaf in b["counts"].items()]
+    for opens, pid, comm in sorted(rows, key=lambda row: (-row[0], row[1])):
+        print(f"{pid:<7} {comm:<16} {opens}")

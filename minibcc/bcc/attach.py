@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
+from minibcc import boot
 from minibcc.abi.bpf import AttachType, ProgType
 from minibcc.abi.perf import PerfEventAttr
 from minibcc.abi.requests import LinkCreate, ProgAttach, ProgDetach
@@ -17,6 +18,7 @@ from minibcc.bcc.symbols import Symbols
 from minibcc.bcc.uprobe import Uprobes
 from minibcc.bcc.utils import get_online_cpus, to_bytes, to_text
 from minibcc.errors import AttachError
+from minibcc.system.interface import read_file
 
 if TYPE_CHECKING:
     from minibcc.bcc.perf import Perf
@@ -184,42 +186,57 @@ class Attachments(Kprobes, Uprobes):
 
     # --- network and cgroups ---
 
-    def attach_xdp(self, dev: str | bytes, fn: Function, flags: int = 0) -> None:
+    # Static, as BCC has them: scripts call ``BPF.attach_raw_socket(fn, dev)``.
+
+    @staticmethod
+    def attach_xdp(dev: str | bytes, fn: Function, flags: int = 0) -> None:
         """Runs a function of `load_func(..., BPF.XDP)` on each packet that a device receives."""
-        name = to_bytes(dev)
+        name, system = to_bytes(dev), fn.bpf.system
         try:
-            index = int(self._probes._line(f"/sys/class/net/{to_text(name)}/ifindex"))
-            self._xdp_links[name] = self.system.bpf(LinkCreate(fn.fd, index, AttachType.XDP, flags))
+            index = int(read_file(system, f"/sys/class/net/{to_text(name)}/ifindex"))
+            fd = system.bpf(LinkCreate(fn.fd, index, AttachType.XDP, flags))
         except OSError as failure:
-            raise AttachError(
-                failure.errno or errno.EINVAL,
-                f"cannot attach {to_text(fn.name)} to device {to_text(name)}: {reason(failure)}",
-                code="load/not-attached",
-            ) from None
+            raise _not_attached(fn, f"device {to_text(name)}", failure) from None
+        _xdp_links[id(system), name] = (fn.bpf, fd)
 
-    def remove_xdp(self, dev: str | bytes, flags: int = 0) -> None:
-        self._detach(self._xdp_links, to_bytes(dev), "XDP program on device")
+    @staticmethod
+    def remove_xdp(dev: str | bytes, flags: int = 0) -> None:
+        system = boot.current()
+        found = _xdp_links.pop((id(system), to_bytes(dev)), None)
+        if found is None:
+            raise AttachError(errno.ENOENT, f"no XDP program is attached to {to_text(dev)}")
+        system.close(found[1])
 
-    def attach_func(
-        self, fn: Function, attachable_fd: int, attach_type: int, flags: int = 0
-    ) -> None:
+    @staticmethod
+    def attach_raw_socket(fn: Function, dev: str | bytes) -> None:
+        """Sockets are not among what the door carries. Raises AttachError."""
+        raise AttachError(
+            errno.EOPNOTSUPP,
+            f"cannot attach {to_text(fn.name)} to a socket on {to_text(dev)}: minibcc's kernels "
+            "open no sockets",
+            code="load/not-attached",
+            help=("attach it as an XDP program",),
+        )
+
+    @staticmethod
+    def attach_func(fn: Function, attachable_fd: int, attach_type: int, flags: int = 0) -> None:
         """Attaches a function to what a descriptor stands for (a cgroup, a map of sockets)."""
+        request = ProgAttach(attachable_fd, fn.fd, AttachType(attach_type), flags)
         try:
-            self.system.bpf(ProgAttach(attachable_fd, fn.fd, AttachType(attach_type), flags))
+            fn.bpf.system.bpf(request)
         except OSError as failure:
-            raise AttachError(
-                failure.errno or errno.EINVAL,
-                f"Failed to attach BPF function with attach_type {attach_type}: {reason(failure)}",
-                code="load/not-attached",
-            ) from None
+            raise _not_attached(fn, request.attach_type.name, failure) from None
 
-    def detach_func(self, fn: Function, attachable_fd: int, attach_type: int) -> None:
+    @staticmethod
+    def detach_func(fn: Function, attachable_fd: int, attach_type: int) -> None:
+        request = ProgDetach(attachable_fd, AttachType(attach_type), fn.fd)
         try:
-            self.system.bpf(ProgDetach(attachable_fd, AttachType(attach_type), fn.fd))
+            fn.bpf.system.bpf(request)
         except OSError as failure:
             raise AttachError(
                 failure.errno or errno.EINVAL,
-                f"Failed to detach BPF function with attach_type {attach_type}: {reason(failure)}",
+                f"cannot detach {to_text(fn.name)} from {request.attach_type.name}: "
+                f"{reason(failure)}",
             ) from None
 
     # --- all of them ---
@@ -240,10 +257,25 @@ class Attachments(Kprobes, Uprobes):
             self.kfunc_entry_fds,
             self.kfunc_exit_fds,
             self.lsm_fds,
-            self._xdp_links,
         )
         for table in tables:
             while table:
                 self.system.close(table.popitem()[1])
         for event in list(self.open_perf_events):
             self.detach_perf_event(*event)
+        for place, (owner, fd) in list(_xdp_links.items()):
+            if owner is self:
+                del _xdp_links[place]
+                self.system.close(fd)
+
+
+_xdp_links: dict[tuple[int, bytes], tuple[object, int]] = {}
+"""Kernel and device to the object that attached an XDP program there, and the link."""
+
+
+def _not_attached(fn: Function, where: str, failure: OSError) -> AttachError:
+    return AttachError(
+        failure.errno or errno.EINVAL,
+        f"cannot attach {to_text(fn.name)} to {where}: {reason(failure)}",
+        code="load/not-attached",
+    )

@@ -125,6 +125,8 @@ class BPF(Attachments, Output, Symbols):
     ) -> None:
         if bool(src_file) == (text is not None):
             raise UsageError("BPF() wants either text= or src_file=")
+        if device is not None:
+            raise UsageError("programs run in the kernel, never on a device: leave device= out")
         self.system = boot.current()
         self.debug = debug
         self.funcs: dict[bytes, Program] = {}
@@ -201,6 +203,8 @@ class BPF(Attachments, Output, Symbols):
         name = to_bytes(func_name)
         if name in self.funcs:
             return self.funcs[name]
+        if device is not None:
+            raise UsageError("programs run in the kernel, never on a device: leave device= out")
         module = self._loaded()
         self._program(name)
         log_level = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from minibcc import boot
 from minibcc.abi.bpf import AttachType
@@ -16,7 +17,7 @@ from minibcc.system.interface import read_file
 if TYPE_CHECKING:
     from minibcc.system.interface import System
 
-_decoded: dict[int, Btf] = {}
+_decoded: WeakKeyDictionary[System, Btf] = WeakKeyDictionary()
 
 PREFIXES = {
     AttachType.TRACE_RAW_TP: ("btf_trace_", Kind.TYPEDEF),
@@ -29,9 +30,9 @@ PREFIXES = {
 def kernel_btf(system: System | None = None) -> Btf:
     """The types of a kernel (the current one). Raises OSError where it has none."""
     system = system or boot.current()
-    found = _decoded.get(id(system))
+    found = _decoded.get(system)
     if found is None:
-        found = _decoded[id(system)] = Btf(read_file(system, "/sys/kernel/btf/vmlinux"))
+        found = _decoded[system] = Btf(read_file(system, "/sys/kernel/btf/vmlinux"))
     return found
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from minibcc.abi.bpf import OBJ_NAME_LEN, LogLevel, MapType, ProgType, Pseudo
 from minibcc.abi.requests import (
@@ -83,7 +84,7 @@ class LoadedMap(Record):
     max_entries: int
 
 
-_shared: dict[tuple[int, str], LoadedMap] = {}
+_shared: WeakKeyDictionary[System, dict[str, LoadedMap]] = WeakKeyDictionary()
 """Maps that one BPF object lends to later ones in this process (BPF_TABLE_PUBLIC), by kernel."""
 
 
@@ -136,7 +137,7 @@ class Module:
 
     def _create(self, index: int, spec: MapSpec) -> LoadedMap:
         if spec.scope == "extern":
-            shared = _shared.get((id(self._system), spec.name))
+            shared = _shared.get(self._system, {}).get(spec.name)
             if shared is None:
                 raise LoadError(
                     errno.ENOENT,
@@ -160,7 +161,7 @@ class Module:
             ) from None
         loaded = LoadedMap(index, spec, fd, entries)
         if spec.scope in ("public", "shared"):
-            _shared[id(self._system), spec.name] = loaded
+            _shared.setdefault(self._system, {})[spec.name] = loaded
         return loaded
 
     def _open_or_create(self, spec: MapSpec, entries: int) -> int:
@@ -276,9 +277,10 @@ class Module:
         """Closes everything. Attachments and maps that programs use live on by themselves."""
         for name in list(self.fds):
             self._system.close(self.fds.pop(name))
-        for key, loaded in list(_shared.items()):
-            if loaded.fd in self._own and key[0] == id(self._system):
-                del _shared[key]
+        shared = _shared.get(self._system, {})
+        for name, loaded in list(shared.items()):
+            if loaded.fd in self._own:
+                del shared[name]
         while self._own:
             self._system.close(self._own.pop())
         self._btf = None

@@ -125,7 +125,6 @@ class Attaching:
         self.kfunc_exit_fds: dict[bytes, int] = {}
         self.lsm_fds: dict[bytes, int] = {}
         self.open_perf_events: dict[tuple[int, int], dict[int, int]] = {}
-        self._xdp_links: dict[bytes, int] = {}
         self._probes = PerfProbes(self.system)
 
     def _each(self, matches: Iterable[Any], attach: Callable[[Any], object], nothing: str) -> None:

@@ -13,6 +13,7 @@ import bisect
 import os
 import re
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from minibcc import boot
 from minibcc.bcc.utils import to_bytes, to_text
@@ -66,15 +67,15 @@ class KernelSymbols:
         return name, address - start, module
 
 
-_tables: dict[int, KernelSymbols] = {}
+_tables: WeakKeyDictionary[System, KernelSymbols] = WeakKeyDictionary()
 
 
 def kernel_symbols(system: System | None = None) -> KernelSymbols:
     """The symbols of a kernel (the current one)."""
     system = system or boot.current()
-    table = _tables.get(id(system))
+    table = _tables.get(system)
     if table is None:
-        table = _tables[id(system)] = KernelSymbols(read_file(system, "/proc/kallsyms"))
+        table = _tables[system] = KernelSymbols(read_file(system, "/proc/kallsyms"))
     return table
 
 

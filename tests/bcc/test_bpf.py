@@ -5,7 +5,7 @@ import ctypes as ct
 import pytest
 
 from minibcc import boot
-from minibcc.bcc import BPF, PerfSWConfig, PerfType, _get_num_open_probes
+from minibcc.bcc import BPF, BPFAttachType, PerfSWConfig, PerfType, _get_num_open_probes
 from minibcc.bcc.bpf import NoSuchFile
 from minibcc.bcc.table import StackTrace
 from minibcc.errors import AttachError, CompileError, LoadError, UsageError
@@ -289,3 +289,27 @@ def test_shared_tables(system):
 def test_all_objects_share_one_kernel(system):
     with BPF(text=HELLO) as one, BPF(text=HELLO) as other:
         assert one.system is other.system is boot.current()
+
+
+def test_xdp(system):
+    with BPF(text="int drop(struct xdp_md *ctx) { return XDP_DROP; }") as b:
+        fn = b.load_func("drop", BPF.XDP)
+        with pytest.raises(AttachError, match="device eth9"):
+            BPF.attach_xdp("eth9", fn)
+        device = system.listdir("/sys/class/net")[0]
+        b.attach_xdp(device, fn, BPF.XDP_FLAGS_SKB_MODE)
+        b.remove_xdp(device)
+        with pytest.raises(AttachError, match="no XDP program"):
+            BPF.remove_xdp(device)
+        b.attach_xdp(device, fn)
+
+
+def test_what_is_not_supported_is_an_error(system):
+    with pytest.raises(UsageError, match="device"):
+        BPF(text=HELLO, device="eth0")
+    with BPF(text=HELLO) as b:
+        fn = b.load_func("hello", BPF.SOCKET_FILTER)
+        with pytest.raises(AttachError, match="open no sockets"):
+            BPF.attach_raw_socket(fn, "eth0")
+        with pytest.raises(AttachError, match="CGROUP_SOCK_OPS"):
+            b.attach_func(fn, 99, BPFAttachType.CGROUP_SOCK_OPS)

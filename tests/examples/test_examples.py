@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from minibcc import boot
+from minibcc.bcc import BPF
+from minibcc.cli import show
+from minibcc.cli.show import Kernel
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
@@ -81,3 +86,30 @@ def test_the_strace_view_of_the_first_program(tmp_path, bless):
     found = done.stderr[done.stderr.index("bpf(BPF_BTF_LOAD") :]
     found = re.sub(r"btf(_size)?=[^,]*", r"btf\1=...", found)
     agree(EXAMPLES / "hello.strace.txt", found, bless)
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The first program in a kernel of this process, as the views see it."""
+    monkeypatch.chdir(EXAMPLES)
+    monkeypatch.setenv("TZ", "UTC")
+    boot.use(boot.system(boot.Options()))
+    with BPF(src_file="hello.c") as b:
+        b.attach_kprobe(event="do_sys_openat2", fn_name="hello_world")
+        yield Kernel(b.system, {"pid": 152027, "boot_time": 1638019245 - 1000})
+    boot.choose(boot.Options())
+
+
+def test_the_views_of_the_first_program(loaded, capsys, bless):
+    assert show.main(["prog", "list"], [loaded]) == 0
+    # How long the native code is depends on the computer.
+    listed = re.sub(r"jited \d+B", "jited 70B", capsys.readouterr().out)
+    agree(EXAMPLES / "hello.prog-list.txt", listed, bless)
+    assert show.main(["prog", "dump", "xlated", "id", "1"], [loaded]) == 0
+    agree(EXAMPLES / "hello.xlated.txt", capsys.readouterr().out, bless)
+    assert show.main(["prog", "dump", "jited", "id", "1"], [loaded]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    # So does the code: what stays are the heads and the C lines.
+    kept = [line for line in lines if not re.match(r" *[0-9a-f]+:\t", line)]
+    agree(EXAMPLES / "hello.jited.txt", "\n".join(kept) + "\n", bless)
+    assert lines[-1].endswith("\tret")

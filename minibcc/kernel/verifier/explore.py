@@ -20,7 +20,7 @@ from minibcc.isa.opcodes import CALL, EXIT, JA, JCOND, JMP, JMP32, LD
 from minibcc.kernel.verifier import branches, calls, context, frames, precision, prune
 from minibcc.kernel.verifier.effects import EFFECTS
 from minibcc.kernel.verifier.form import is_jump, malformed, target
-from minibcc.kernel.verifier.liveness import live_registers
+from minibcc.kernel.verifier.liveness import StackNotes, live_registers
 from minibcc.kernel.verifier.log import state_text
 from minibcc.kernel.verifier.operands import source
 from minibcc.kernel.verifier.requires import reads, registers_in, reserved, writes
@@ -63,6 +63,8 @@ class Walk:
         self.shape = shape
         self.log = log
         self.live = live_registers(shape, lambda insn: calls.argument_count(program, insn))
+        self.stack_notes = StackNotes(shape)
+        self.written = 0
         self.matters = [precision.matters(insn) for insn in shape.insns]
         self.strict = bool(program.prog_flags & ProgFlags.STRICT_ALIGNMENT)
         self.often = bool(program.prog_flags & ProgFlags.TEST_STATE_FREQ)
@@ -153,13 +155,13 @@ class Walk:
         """A stack slot was read; `show`: by the instruction itself, not by a helper."""
         if show:
             self._touched.add((frame.number, index))
-        prune.slot_read(self, frame, index)
+        self.stack_notes.read(self.state, self.slot, frame.number, index)
 
     def wrote_stack(self, frame: Frame, index: int, whole: bool) -> None:
         """A stack slot was written, all of it if `whole`."""
         self._touched.add((frame.number, index))
-        if whole:
-            prune.slot_written(self, frame, index)
+        if whole and frame is self.state.frame:
+            self.written = 1 << index
 
     def touch(self, frame: Frame, index: int) -> None:
         self._touched.add((frame.number, index))

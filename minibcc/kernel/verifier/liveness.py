@@ -1,8 +1,11 @@
-"""Which registers can still matter at each slot.
+"""Which registers and stack slots can still matter at each slot of the program.
 
-A backward pass over each function, without regard to values: a register is live where some way on
-reads it before it is written. States that differ only in dead registers are the same state, so
-pruning looks at live ones alone. Mirrors ``compute_live_registers`` of kernel/bpf/verifier.c.
+Registers: a backward pass over each function, without regard to values; a register is live where
+some way on reads it before it is written. Stack slots: which instructions touch them is only known
+from the walk, so it notes reads and whole writes by function and chain of calls, and the same pass
+is made over those notes when a comparison of states asks. States that differ only in what is dead
+are the same state. Mirrors ``compute_live_registers`` of kernel/bpf/verifier.c, and
+kernel/bpf/liveness.c.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from minibcc.isa.instruction import Instruction
     from minibcc.kernel.verifier.form import Shape
+    from minibcc.kernel.verifier.state import Frame, State
 
 
 def live_registers(shape: Shape, arguments: Callable[[Instruction], int]) -> list[int]:
@@ -40,3 +44,90 @@ def live_registers(shape: Shape, arguments: Callable[[Instruction], int]) -> lis
                 live[slot] = before
                 changed = True
     return live
+
+
+class _Instance:
+    """A function, called along one chain: masks of the stack slots that its instructions read, and
+    of those that they write whole on every visit."""
+
+    def __init__(self) -> None:
+        self.reads: dict[int, int] = {}
+        self.writes: dict[int, int] = {}
+        self.live: dict[int, int] | None = None
+
+
+class StackNotes:
+    """What the walk has seen of stack accesses."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._instances: dict[tuple[int, ...], _Instance] = {}
+        self._orders: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
+
+    def _instance(self, frames: list[Frame], number: int) -> _Instance:
+        key = tuple([frame.callsite for frame in frames[1 : number + 1]])
+        found = self._instances.get(key)
+        if found is None:
+            found = self._instances[key] = _Instance()
+        return found
+
+    def read(self, state: State, slot: int, number: int, index: int) -> None:
+        """The instruction at `slot` reads stack slot `index` of frame `number`; of a caller's
+        frame, its call does."""
+        frames = state.frames
+        if number + 1 < len(frames):
+            slot = frames[number + 1].callsite
+        instance = self._instance(frames, number)
+        before = instance.reads.get(slot, 0)
+        if not before >> index & 1:
+            instance.reads[slot] = before | 1 << index
+            instance.live = None
+
+    def wrote(self, state: State, slot: int, mask: int) -> None:
+        """The store at `slot` writes these slots of the current frame whole, this time."""
+        instance = self._instance(state.frames, len(state.frames) - 1)
+        before = instance.writes.get(slot)
+        if before is None:
+            instance.writes[slot] = mask
+        elif before & ~mask:
+            instance.writes[slot] = before & mask
+        else:
+            return
+        instance.live = None
+
+    def live(self, state: State) -> list[int]:
+        """For each frame of a kept state, the slots that may still be read."""
+        frames = state.frames
+        slots = [frame.callsite for frame in frames[1:]] + [state.slot]
+        return [
+            self._solved(self._instance(frames, number), frames[number].function).get(slot, 0)
+            for number, slot in enumerate(slots)
+        ]
+
+    def _solved(self, instance: _Instance, function: int) -> dict[int, int]:
+        """The slots live before each instruction of a function."""
+        if instance.live is not None:
+            return instance.live
+        order = self._orders.get(function)
+        if order is None:
+            shape = self._shape
+            first, last = shape.starts[function], shape.starts[function + 1]
+            order = [
+                (slot, successors(shape, slot)) for slot in shape.order if first <= slot < last
+            ]
+            self._orders[function] = order
+        live: dict[int, int] = {}
+        reads, writes = instance.reads, instance.writes
+        changed = bool(reads)
+        while changed:
+            changed = False
+            for slot, following in order:
+                after = 0
+                for other in following:
+                    after |= live.get(other, 0)
+                before = after & ~writes.get(slot, 0) | reads.get(slot, 0)
+                if before != live.get(slot, 0):
+                    live[slot] = before
+                    changed = True
+        instance.live = live
+        return live

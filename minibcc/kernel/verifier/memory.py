@@ -174,7 +174,9 @@ def store(walk: Walk, insn: Instruction) -> None:
         source(walk, insn.src)
         base = source(walk, insn.dst)
         value = insn.src
+    walk.written = 0
     write_memory(walk, base, insn.dst, insn.off, size, insn, value)
+    walk.stack_notes.wrote(walk.state, walk.slot, walk.written)
     walk.save_access(base.kind)
 
 

@@ -175,11 +175,12 @@ def _callsites(old: State, state: State) -> bool:
 class _Ids:
     """Which id of the old state is which of the new one."""
 
-    __slots__ = ("new", "old")
+    __slots__ = ("_unlinked", "new", "old")
 
     def __init__(self) -> None:
         self.old: dict[int, int] = {}
         self.new: dict[int, int] = {}
+        self._unlinked = 0
 
     def same(self, a: int, b: int) -> bool:
         if not a or not b:
@@ -189,6 +190,11 @@ class _Ids:
         self.old[a] = b
         self.new[b] = a
         return True
+
+    def same_number(self, a: int, b: int) -> bool:
+        """For numbers that mattered: one without an id is linked to none, as if it had its own."""
+        self._unlinked -= 1
+        return self.same(a or self._unlinked, b or self._unlinked)
 
 
 def _references(old: State, state: State, ids: _Ids) -> bool:
@@ -210,15 +216,17 @@ def _covers(walk: Walk, old: State, state: State, *, within_only: bool) -> bool:
     ids = _Ids()
     if not _references(old, state, ids):
         return False
-    for live, a, b in zip(_frames_at(walk, old), old.frames, state.frames, strict=True):
+    slots = [-1] * len(old.frames) if within_only else walk.stack_notes.live(old)
+    for live, used, a, b in zip(
+        _frames_at(walk, old), slots, old.frames, state.frames, strict=True
+    ):
         for index in range(10):
             if live >> index & 1:
                 x, y = a.registers[index], b.registers[index]
-                if x is not y and not _register_covers(x, y, ids, within_only):
+                same = x is y and not x.id | x.ref
+                if not same and not _register_covers(x, y, ids, within_only):
                     return False
-                if x is y and x.id | x.ref and not _register_covers(x, y, ids, within_only):
-                    return False
-        if not _stack_covers(a, b, ids, within_only):
+        if not _stack_covers(a, b, used, ids, within_only):
             return False
     return True
 
@@ -268,7 +276,7 @@ def _register_covers(old: Register, new: Register, ids: _Ids, within_only: bool)
             return True
         if old.ahead != new.ahead or (old.ahead and old.off != new.off):
             return False
-        return within(old.range, new.range) and (not old.id or ids.same(old.id, new.id))
+        return within(old.range, new.range) and ids.same_number(old.id, new.id)
     base = kind & BASE
     if base in (MAP_VALUE, MEMORY):
         return (
@@ -300,12 +308,17 @@ def _as_register(slot: Slot) -> Register | None:
     return None
 
 
-def _stack_covers(old: Frame, new: Frame, ids: _Ids, within_only: bool) -> bool:
+def _stack_covers(old: Frame, new: Frame, used: int, ids: _Ids, within_only: bool) -> bool:
+    """`used` are the slots of the old frame that may still be read."""
     for index, slot in old.stack.items():
+        if not used >> index & 1:
+            continue
         other = new.stack.get(index, EMPTY)
         types = slot[0]
         if all(kind in _CLEAN for kind in types):
             continue
+        if 8 * index >= new.depth:
+            return False  # as Linux: this path has not come so far down its stack
         x, y = _as_register(slot), _as_register(other)
         if x is not None and y is not None:
             if not _register_covers(x, y, ids, within_only):
@@ -320,14 +333,3 @@ def _stack_covers(old: Frame, new: Frame, ids: _Ids, within_only: bool) -> bool:
             if a is None or b is None or not _register_covers(a, b, ids, within_only):
                 return False
     return True
-
-
-# --- which stack slots can still matter -------------------------------------------------------
-
-
-def slot_read(walk: Walk, frame: Frame, index: int) -> None:
-    """A slot was read by the current instruction."""
-
-
-def slot_written(walk: Walk, frame: Frame, index: int) -> None:
-    """A slot was written whole by the current instruction."""
