@@ -104,9 +104,19 @@ def test_each_stage_prints(target: Target) -> None:
     assert "exit" in made["assembly"]
     assert "count.c:7:9  (*value)++;" in made["lines"]
     assert "FUNC 'count'" in made["btf"]
-    assert set(made) >= {"preprocessed", "tree", "plain"}
+    assert "out.lookup_or_try_init" in made["preprocessed"]
+    assert "lookup_or_try_init" in made["tree"]
+    assert "bpf_map_update_elem" in made["plain"]
+    assert all(made.values())
     with pytest.raises(KeyError):
         made["nothing"]
+
+
+def test_a_stage_before_the_error_still_prints(target: Target) -> None:
+    made = stages("int f(void *ctx) { u64 x = 1; return __sync_fetch_and_or(&x, 2); }", target)
+    assert "__sync_fetch_and_or" in made["plain"]
+    with pytest.raises(CompileError):
+        made["ir"]
 
 
 # --- the cache ---

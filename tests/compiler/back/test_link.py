@@ -76,6 +76,21 @@ def test_objects_of_different_scopes_share_the_stack() -> None:
     assert c.build(c.unit(c.program(*blocks))).programs[0].stack == 400
 
 
+def test_temporaries_of_expressions_share_the_stack() -> None:
+    read = c.helper("bpf_probe_read_kernel", 113, c.LONG)
+    total: tree.Expr = c.number(0, c.LONG)
+    for number in range(8):
+        v = c.variable(f"v{number}", Array(c.LONG, 12))
+        called = c.call(
+            read, c.LONG, c.decay(c.use(v)), c.number(96, c.UINT), c.number(0, Ptr(None))
+        )
+        value = c.load(c.index(c.use(v), c.number(3)))
+        body = (c.declare(v), c.do(called))
+        total = c.op("+", total, tree.StatementExpr(c.SPAN, c.LONG, body, value))
+    made = c.build(c.unit(c.program(c.give(c.convert(total, c.INT)))))
+    assert made.programs[0].stack < 2 * 96
+
+
 def test_too_many_arguments_are_refused_where_they_stand() -> None:
     parameters = tuple(c.variable(f"p{n}", c.INT, "parameter") for n in range(6))
     f = c.function("f", c.INT, parameters, c.give(c.number(0)), inline="never")
