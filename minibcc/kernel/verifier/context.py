@@ -70,7 +70,10 @@ def map_structure(facts: object) -> str:
 
 def table(walk: Walk) -> Context:
     """The program's row of `abi.contexts`."""
-    return context_of(walk.program.prog_type, int(walk.program.attach_type))
+    try:
+        return context_of(walk.program.prog_type, int(walk.program.attach_type))
+    except (KeyError, ValueError):
+        raise undecided("programs of this type, attached so") from None
 
 
 def packet_helpers(walk: Walk) -> bool:

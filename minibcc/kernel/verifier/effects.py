@@ -11,7 +11,7 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING
 
-from minibcc.abi.bpf import Pseudo
+from minibcc.abi.bpf import MapType, Pseudo
 from minibcc.isa import opcodes
 from minibcc.kernel.verifier import context, memory, pointers, stack
 from minibcc.kernel.verifier.arithmetic import (
@@ -28,6 +28,7 @@ from minibcc.kernel.verifier.arithmetic import (
     compute,
     swap,
 )
+from minibcc.kernel.verifier.form import malformed
 from minibcc.kernel.verifier.operands import source, target
 from minibcc.kernel.verifier.state import (
     MAP,
@@ -90,7 +91,7 @@ def _move(walk: Walk, insn: Instruction) -> None:
         registers[insn.dst] = number(insn.imm if wide else insn.imm & 0xFFFF_FFFF, walk.slot)
         return
     if insn.off == 1:
-        raise undecided("casts between address spaces")
+        _cast(walk, insn)
     value = source(walk, insn.src)
     target(walk, insn.dst)
     if wide and not insn.off:
@@ -115,6 +116,17 @@ def _move(walk: Walk, insn: Instruction) -> None:
     else:
         changed = sign_extend32(value.range, insn.off >> 3)
     registers[insn.dst] = value._replace(range=changed, origin=walk.slot)
+
+
+def _cast(walk: Walk, insn: Instruction) -> None:
+    """A pointer between an arena and the rest; without an arena there is nothing to cast."""
+    if insn.imm not in (1, 1 << 16):
+        message = "addr_space_cast insn can only convert between address space 1 and 0"
+    elif any(facts.type == MapType.ARENA for facts in walk.shape.maps.values()):
+        raise undecided("arenas")
+    else:
+        message = "addr_space_cast insn can only be used in a program that has an associated arena"
+    raise malformed(walk.slot, message)
 
 
 def _binary(walk: Walk, insn: Instruction, operation: int) -> None:
