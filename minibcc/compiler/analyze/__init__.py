@@ -4,7 +4,9 @@ One class does it, in layers that each stand on the one before:
 
     context       scopes, what names mean, how errors are reported and outlived
     declare       types from declarations; struct layout
-    expressions   operators, places and values, C's conversions
+    conversions   what C makes of a value before it is used
+    places        members, elements, pointers and addresses
+    expressions   literals and operators
     calls         functions, helpers, builtins, methods of tables
     initializers  what a variable starts with
     statements    statements and function bodies

@@ -10,7 +10,8 @@ from minibcc.compiler import tree
 from minibcc.compiler.analyze import builtins
 from minibcc.compiler.analyze.constants import fold
 from minibcc.compiler.analyze.context import Poison, Wrong
-from minibcc.compiler.analyze.expressions import Expressions, is_place
+from minibcc.compiler.analyze.conversions import is_place
+from minibcc.compiler.analyze.expressions import Expressions
 from minibcc.compiler.tree import Builtin, Call, Function, Map, Number
 
 if TYPE_CHECKING:

@@ -1,21 +1,18 @@
 """Expressions: places and values, operators, C's conversions (C11 sections 6.3 and 6.5).
 
 `expression` gives what the text says, maybe a place; `value` makes a value of it (a place is
-loaded, an array decays); `convert` does what assignment does, `cast` what a cast does.
+loaded, an array decays).
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from minibcc.btf.types import (
     Array,
-    FuncProto,
     Ptr,
-    Struct,
     align_of,
-    find_member,
     size_of,
     strip,
 )
@@ -23,7 +20,8 @@ from minibcc.compiler import arithmetic as c
 from minibcc.compiler import tree
 from minibcc.compiler.analyze.constants import fold
 from minibcc.compiler.analyze.context import Constant, Poison, TypeName, Wrong
-from minibcc.compiler.analyze.declare import Declarations
+from minibcc.compiler.analyze.conversions import is_place
+from minibcc.compiler.analyze.places import Places
 from minibcc.compiler.tree import Function, Map, Number, Variable
 
 if TYPE_CHECKING:
@@ -33,12 +31,6 @@ if TYPE_CHECKING:
 
 _ESCAPES = {"n": 10, "t": 9, "r": 13, "a": 7, "b": 8, "f": 12, "v": 11, "e": 27}
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]+)|([0-7]{1,3})|(.))|([^\\]+)", re.DOTALL)
-_PLACES = (tree.Use, tree.Deref, tree.Field, tree.Literal, tree.Compound)
-
-
-def is_place(e: Expr) -> bool:
-    """Whether an expression is a place; a member of a struct value is none."""
-    return isinstance(e, _PLACES) and (not isinstance(e, tree.Field) or is_place(e.base))
 
 
 def text_of(literals: list[str]) -> bytes:
@@ -61,7 +53,7 @@ def text_of(literals: list[str]) -> bytes:
     return bytes(out)
 
 
-class Expressions(Declarations):
+class Expressions(Places):
     """Analyses expressions."""
 
     def expression(self, node: Any) -> Expr:
@@ -71,33 +63,6 @@ class Expressions(Declarations):
     def value(self, node: Any) -> Expr:
         """The value of an expression."""
         return self.rvalue(self.expression(node))
-
-    def rvalue(self, e: Expr) -> Expr:
-        """A place's value: loaded, or for an array the pointer to its first element."""
-        if is_place(e) or isinstance(e, tree.Field):
-            inner = strip(e.type)
-            if isinstance(inner, Array):
-                return tree.Decay(e.span, Ptr(inner.of), e)
-            self.complete(e.type, e.span)
-            if isinstance(e, tree.Deref) and inner is None:
-                self.fail(
-                    "type/void-value",
-                    "what a 'void *' points to has no type",
-                    e.span,
-                    help=["cast the pointer first: *(u64 *)p"],
-                )
-            return tree.Load(e.span, c.unqualified(e.type), e)
-        return e
-
-    def constant(self, node: Any, what: str) -> int:
-        """The value of an expression that must be constant."""
-        found = fold(self.value(node))
-        if found is None:
-            self.fail("type/not-constant", f"{what} must be a constant", node)
-        return found
-
-    def number(self, span: Span, value: int, type: Type = c.INT) -> Number:
-        return Number(span, type, c.wrap(value, type))
 
     def truth(self, node: Any) -> Expr:
         """A condition: any scalar."""
@@ -239,135 +204,6 @@ class Expressions(Declarations):
             )
         return self.expression(default)
 
-    # --- members, elements, pointers ---------------------------------------------------------
-
-    def _member(self, node: Any) -> Expr:
-        name = node.field.name
-        if node.type == "->":
-            pointer = self.value(node.name)
-            target = c.pointer(pointer.type)
-            if target is None:
-                self._not_a_pointer(pointer, node)
-            base: Expr = tree.Deref(pointer.span, target.to, pointer)
-        else:
-            base = self.expression(node.name)
-            if c.pointer(base.type) is not None and not isinstance(base, tree.MapPointer):
-                self.fail(
-                    "type/not-a-struct",
-                    f"'{c.spell(base.type)}' is a pointer: its members are reached with ->",
-                    node,
-                    help=[f"write -> instead of . before '{name}'"],
-                )
-        struct = c.struct(base.type)
-        if struct is None:
-            if isinstance(base, tree.MapPointer):
-                self.fail(
-                    "type/not-a-value",
-                    f"'{name}' of table '{base.map.name}' is a method: call it",
-                    node,
-                    help=[f"write {base.map.name}.{name}(...)"],
-                )
-            self.fail("type/not-a-struct", f"'{c.spell(base.type)}' has no members", node.name)
-        return self.field(base, struct, name, node)
-
-    def _not_a_pointer(self, e: Expr, node: Any) -> NoReturn:
-        if c.struct(e.type) is not None:
-            self.fail(
-                "type/not-a-pointer",
-                f"'{c.spell(e.type)}' is no pointer: its members are reached with .",
-                node,
-                help=["write . instead of ->"],
-            )
-        self.fail(
-            "type/not-a-pointer",
-            f"-> needs a pointer, and this is '{c.spell(e.type)}'",
-            node.name,
-            help=["cast it to a pointer to the struct first"] if c.integer(e.type) else [],
-        )
-
-    def field(self, base: Expr, struct: Struct, name: str, node: Any) -> tree.Field:
-        """The member `name` of a struct."""
-        if not struct.complete:
-            self._incomplete(struct, node)
-        found = find_member(struct, name)
-        if found is None:
-            names = _member_names(struct)
-            self.fail(
-                "type/no-member",
-                f"'{c.spell(struct)}' has no member '{name}'",
-                node.field if hasattr(node, "field") else node,
-                help=self.suggestion(name, names)
-                or (["its members are: " + ", ".join(names[:12])] if 0 < len(names) <= 12 else []),
-            )
-        member, offset = found
-        return tree.Field(
-            self.span(node), c.qualified(member.type, base.type), base, member, offset
-        )
-
-    def _element(self, node: Any) -> Expr:
-        base, index = self.value(node.name), self.value(node.subscript)
-        if c.pointer(base.type) is None and c.pointer(index.type) is not None:
-            base, index = index, base
-        target = c.pointer(base.type)
-        if target is None or c.integer(index.type) is None:
-            self.fail(
-                "type/not-an-array",
-                f"[] needs an array or a pointer, and this is '{c.spell(base.type)}'"
-                if target is None
-                else f"an index is an integer, not '{c.spell(index.type)}'",
-                node.name if target is None else node.subscript,
-            )
-        self._sized(target.to, node)
-        span = self.span(node)
-        moved = tree.Arithmetic(span, base.type, "+", base, self._distance(index))
-        return tree.Deref(span, target.to, moved)
-
-    def _distance(self, index: Expr) -> Expr:
-        """An integer as pointer arithmetic takes it: of 64 bits."""
-        return self.implicit(index, c.LONG if c.signed(c.promote(index.type or c.INT)) else c.ULONG)
-
-    def _sized(self, type: Type | None, at: Any) -> None:
-        """Reports arithmetic on a pointer to something of unknown size."""
-        if strip(type) is not None and not isinstance(strip(type), FuncProto):
-            self.complete(type, at)
-
-    def _address(self, node: Any) -> Expr:
-        e = self.expression(node.expr)
-        span = self.span(node)
-        if isinstance(e, tree.MapPointer | tree.FunctionPointer):
-            return e
-        if not is_place(e):
-            self.fail(
-                "type/no-address",
-                "this value has no address",
-                node.expr,
-                help=["store it in a variable and take the variable's address"],
-            )
-        if isinstance(e, tree.Field) and e.member.bits:
-            self.fail(
-                "type/no-address",
-                f"'{e.member.name}' is a bitfield: it has no address",
-                node.expr,
-                help=["read it into a variable first"],
-            )
-        if isinstance(e, tree.Deref) and isinstance(e.pointer, tree.Load | tree.Arithmetic):
-            return e.pointer
-        return tree.Address(span, Ptr(e.type), e)
-
-    def _dereference(self, node: Any) -> Expr:
-        e = self.value(node.expr)
-        target = c.pointer(e.type)
-        if target is None:
-            self.fail(
-                "type/not-a-pointer",
-                f"* needs a pointer, and this is '{c.spell(e.type)}'",
-                node,
-                help=["cast it first: *(u64 *)x"] if c.integer(e.type) else [],
-            )
-        if isinstance(e, tree.FunctionPointer):
-            return e
-        return tree.Deref(self.span(node), target.to, e)
-
     # --- operators ---------------------------------------------------------------------------
 
     def _unary(self, node: Any) -> Expr:
@@ -401,13 +237,6 @@ class Expressions(Declarations):
         size = size_of(operand) if node.op == "sizeof" else align_of(operand)
         return Number(self.span(node), c.ULONG, size)
 
-    def complete_for_size(self, type: Type | None, at: Any) -> None:
-        """Reports a type whose size is not known; floating types have one."""
-        try:
-            size_of(type)
-        except ValueError:
-            self.complete(type, at)
-
     def _step(self, node: Any) -> Expr:
         place = self.place(node.expr, "count")
         span = self.span(node)
@@ -436,28 +265,6 @@ class Expressions(Declarations):
         if c.is_const(e.type):
             self.fail("type/const", f"this is const: '{c.spell(e.type)}'", node)
         return e
-
-    def _promotion(self, e: Expr) -> Type:
-        """The type that a value (or a place's value) is promoted to."""
-        inner = e.place if isinstance(e, tree.Load) else e
-        bits = inner.member.bits if isinstance(inner, tree.Field) else 0
-        return c.promote(c.unqualified(e.type) or c.INT, bits)
-
-    def promoted(self, e: Expr) -> Expr:
-        return self.implicit(e, self._promotion(e))
-
-    def implicit(self, e: Expr, type: Type) -> Expr:
-        """A conversion that C makes by itself; numbers are converted on the spot."""
-        if e.type is type or (self.compatible(e.type, type) and e.type is not None):
-            return e
-        if isinstance(e, Number) and c.scalar(type):
-            return Number(e.span, type, c.wrap(e.value, type))
-        return tree.Convert(e.span, type, e)
-
-    def usual(self, left: Expr, right: Expr) -> tuple[Expr, Expr, Type]:
-        """The usual arithmetic conversions of two integer values."""
-        type = c.common(self._promotion(left), self._promotion(right))
-        return self.implicit(left, type), self.implicit(right, type), type
 
     def _binary(self, node: Any) -> Expr:
         operator = node.op
@@ -595,8 +402,6 @@ class Expressions(Declarations):
             e = tree.Comma(e.span.to(following.span), following.type, e, following)
         return e
 
-    # --- assignment and conversion -----------------------------------------------------------
-
     def _assignment(self, node: Any) -> Expr:
         place = self.place(node.lvalue, "assign")
         span = self.span(node)
@@ -622,93 +427,6 @@ class Expressions(Declarations):
             right = self.implicit(right, within)
         return tree.Update(span, kind, operator, place, right, within)
 
-    def convert(self, e: Expr, type: Type | None, what: str) -> Expr:
-        """The conversion that assignment makes; `what` says what happens to the value."""
-        if isinstance(strip(e.type), type_none):
-            self.fail("type/void-value", f"this has no value that could be {what}", e.span)
-        to, source = strip(type), strip(e.type)
-        if isinstance(to, Struct) or isinstance(source, Struct):
-            if not self.compatible(to, source):
-                self._mismatch(e, type, what)
-            return e
-        a, b = c.pointer(type), c.pointer(e.type)
-        if a and b:
-            self._check_pointers(a, b, e, type, what)
-        elif a and c.integer(e.type) is not None and fold(e) != 0:
-            self.warn(
-                "type/integer-to-pointer",
-                f"an integer is {what} as '{c.spell(type)}'",
-                e.span,
-                help=[f"cast it if that is meant: ({c.spell(type)})"],
-            )
-        elif b and c.integer(type) is not None and not c.is_bool(type):
-            self.warn(
-                "type/pointer-to-integer",
-                f"a pointer is {what} as '{c.spell(type)}'",
-                e.span,
-                help=[f"read what it points to with *, or cast it: ({c.spell(type)})"],
-            )
-        elif not c.scalar(type) or not c.scalar(e.type):
-            self._mismatch(e, type, what)
-        if type is None:
-            return e
-        if a and c.integer(e.type) is not None:
-            e = self._distance(e)
-        return self.implicit(e, type)
-
-    def _check_pointers(self, a: Ptr, b: Ptr, e: Expr, type: Type | None, what: str) -> None:
-        x, y = strip(a.to), strip(b.to)
-        if x is None or y is None or self.compatible(x, y) or isinstance(e, Number):
-            return
-        if isinstance(x, Struct) and isinstance(y, Struct) and x.name == y.name:
-            return  # the text has its own idea of a kernel's struct
-        p, q = c.integer(x), c.integer(y)
-        if p and q and p.size == q.size:
-            return
-        self.warn(
-            "type/incompatible-pointer",
-            f"'{c.spell(e.type)}' is {what} as '{c.spell(type)}'",
-            e.span,
-            help=[f"cast it if that is meant: ({c.spell(type)})"],
-        )
-
-    def _mismatch(self, e: Expr, type: Type | None, what: str) -> None:
-        help = []
-        target = c.pointer(e.type)
-        if target and self.compatible(target.to, type):
-            help = ["it is a pointer: read what it points to with *"]
-        pointed = c.pointer(type)
-        if pointed and self.compatible(pointed.to, e.type):
-            help = ["a pointer is wanted: take the address with &"]
-        self.fail(
-            "type/mismatch",
-            f"'{c.spell(e.type)}' cannot be {what} as '{c.spell(type)}'",
-            e.span,
-            help=help,
-        )
-
-    def cast(self, e: Expr, type: Type | None, span: Span) -> Expr:
-        """``(type)e``."""
-        type = c.unqualified(type)
-        if type is None:
-            return tree.Convert(span, None, e, True)
-        if not c.scalar(type) or not c.scalar(e.type):
-            if self.compatible(type, e.type):
-                return e
-            self.fail(
-                "type/bad-cast",
-                f"'{c.spell(e.type)}' cannot be cast to '{c.spell(type)}'",
-                span,
-                help=["cast a pointer to it instead: *(struct x *)&y"]
-                if c.struct(type) or c.struct(e.type)
-                else [],
-            )
-        if c.pointer(type) and c.integer(e.type) is not None:
-            e = self._distance(e)
-        if isinstance(e, Number):
-            return Number(span, type, c.wrap(e.value, type))
-        return tree.Convert(span, type, e, True)
-
     def _cast(self, node: Any) -> Expr:
         type = self.declared(node.to_type)
         self.complete_for_size(type, node)
@@ -725,8 +443,8 @@ class Expressions(Declarations):
         "Constant": _constant,
         "Compound": _statement_expression,
         "GenericSelection": _generic,
-        "StructRef": _member,
-        "ArrayRef": _element,
+        "StructRef": Places._member,
+        "ArrayRef": Places._element,
         "UnaryOp": _unary,
         "BinaryOp": _binary,
         "TernaryOp": _conditional,
@@ -736,20 +454,6 @@ class Expressions(Declarations):
         "FuncCall": _call,
         "CompoundLiteral": _literal,
     }
-
-
-type_none = type(None)
-
-
-def _member_names(struct: Struct) -> list[str]:
-    names = []
-    for member in struct.members:
-        inner = strip(member.type)
-        if member.name:
-            names.append(member.name)
-        elif isinstance(inner, Struct):
-            names.extend(_member_names(inner))
-    return names
 
 
 def _kind_of_value(e: Expr) -> str:

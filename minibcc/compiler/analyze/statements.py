@@ -10,7 +10,7 @@ from minibcc.compiler import arithmetic as c
 from minibcc.compiler import tree
 from minibcc.compiler.analyze.constants import fold
 from minibcc.compiler.analyze.context import Poison, TypeName, Wrong
-from minibcc.compiler.analyze.expressions import is_place
+from minibcc.compiler.analyze.conversions import is_place
 from minibcc.compiler.analyze.initializers import Initializers
 from minibcc.compiler.tree import Variable
 
