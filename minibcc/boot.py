@@ -16,7 +16,7 @@ from minibcc.records import Record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minibcc.system.interface import System
+    from minibcc.system.interface import Files, System
 
 KERNELS = ("sim", "linux")
 ENGINES = ("auto", "interpreter", "jit")
@@ -112,6 +112,17 @@ def current() -> System:
     if _current is None:
         _current = system(_chosen or from_environment())
     return _current
+
+
+def files() -> Files:
+    """The files of the kernel that `current` gives, for who wants no more of it: a simulated one
+    is not booted for them."""
+    if _current is None and (_chosen or from_environment()).kernel == "sim":
+        from minibcc.machine.linux618 import Linux618
+        from minibcc.machine.pseudofiles import DataFiles
+
+        return DataFiles(Linux618())
+    return current()
 
 
 def use(body: System) -> None:

@@ -27,20 +27,24 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_arguments(parser)
     parser.add_argument("-o", dest="output", metavar="FILE.o", help="write an ELF object")
-    parser.add_argument("--show", metavar="STAGE", help="print a stage: preprocessed, ir, ...")
+    parser.add_argument(
+        "--show",
+        metavar="STAGE",
+        help="print a stage: pp, tree, plain, ir, optimized, asm, lines or btf",
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
-    system = boot.current()
+    files = boot.files()
     if arguments.show:
         from minibcc.compiler.compile import stages
 
-        found = stages(source.read(arguments.file), **source.options(arguments, system))
+        found = stages(source.read(arguments.file), **source.options(arguments, files))
         if arguments.show not in found:
             raise UsageError(f"no stage {arguments.show!r}: there are {', '.join(found)}")
-        print(found[arguments.show])
+        print(found[arguments.show].rstrip("\n"))
         return 0
-    made = source.compiled(arguments, system)
+    made = source.compiled(arguments, files)
     if arguments.output:
         from minibcc.compiler.elf import write
 

@@ -70,10 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    from minibcc.cli import show
-
     command = next((word for word in words if not word.startswith("-")), "")
     if command in VIEWS:
+        from minibcc.cli import show
+
         return show.main(words)
     if words and words[0] in ("-V", "--version"):
         from minibcc import __version__

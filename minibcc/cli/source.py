@@ -1,4 +1,4 @@
-"""A C file as the command line means it: read, and compiled for the simulated kernel."""
+"""A C file as the command line means it: read, and compiled for a kernel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import argparse
 
     from minibcc.compiler.object import BpfObject
-    from minibcc.system.interface import System
+    from minibcc.system.interface import Files
 
 
 class NoFile(MinibccError):
@@ -45,24 +45,24 @@ def read(path: str) -> str:
         raise NoFile(f"minibcc: cannot open {path}: {wrong.strerror}") from None
 
 
-def options(arguments: argparse.Namespace, system: System) -> dict[str, Any]:
+def options(arguments: argparse.Namespace, files: Files) -> dict[str, Any]:
     """What the compiler wants beside the text."""
     from minibcc.compiler.target import Target
 
     return {
-        "target": Target.from_system(system),
+        "target": Target.from_system(files),
         "file": "<stdin>" if arguments.file == "-" else arguments.file,
         "cflags": arguments.cflags,
         "cpu": arguments.cpu,
     }
 
 
-def compiled(arguments: argparse.Namespace, system: System) -> BpfObject:
+def compiled(arguments: argparse.Namespace, files: Files) -> BpfObject:
     """The object; its warnings go to standard error. Raises NoFile, CompileError."""
     from minibcc.compiler.compile import compile
 
     text = read(arguments.file)
-    made = compile(text, **options(arguments, system))
+    made = compile(text, **options(arguments, files))
     for warning in made.warnings:
         print(warning, file=sys.stderr)
     return made

@@ -7,6 +7,7 @@ running kernel's, whichever stands behind the door; everything in it is read whe
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary
 
@@ -19,7 +20,7 @@ from minibcc.system.interface import read_file
 if TYPE_CHECKING:
     from minibcc.btf.types import Struct
     from minibcc.compiler.cache import Cache
-    from minibcc.system.interface import System
+    from minibcc.system.interface import Files
 
 BTF = "/sys/kernel/btf/vmlinux"
 RELEASE = "/proc/sys/kernel/osrelease"
@@ -46,7 +47,7 @@ class Target(Record):
 
     @classmethod
     def from_system(
-        cls, system: System, cpu: str = "v2", cache: Cache | bool | None = None
+        cls, system: Files, cpu: str = "v2", cache: Cache | bool | None = None
     ) -> Target:
         """The target of the kernel behind the door, whose types are read once per system.
 
@@ -58,7 +59,7 @@ class Target(Record):
         if known is None:
             known = _KNOWN[system] = _types_of(system, cache)
         btf, numbers = known
-        return cls(btf, numbers, _formats(system, btf), cpu)
+        return cls(btf, numbers, _KernelFormats(system, btf), cpu)
 
     def tracepoint(self, category: str, event: str) -> Struct | None:
         """``struct tracepoint__CATEGORY__EVENT``: what ``args`` points to, with the fields of the
@@ -86,7 +87,7 @@ class Target(Record):
         return sha256(self.btf.fingerprint + rest).digest()
 
 
-_KNOWN: WeakKeyDictionary[System, tuple[Btf, tuple[int, int, int]]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Files, tuple[Btf, tuple[int, int, int]]] = WeakKeyDictionary()
 
 
 def version(release: str) -> tuple[int, int, int]:
@@ -96,7 +97,7 @@ def version(release: str) -> tuple[int, int, int]:
     return major, minor, patch
 
 
-def _types_of(system: System, cache: Cache | bool | None) -> tuple[Btf, tuple[int, int, int]]:
+def _types_of(system: Files, cache: Cache | bool | None) -> tuple[Btf, tuple[int, int, int]]:
     """The types and the version of a kernel."""
     try:
         data = read_file(system, BTF)
@@ -132,20 +133,31 @@ def _with_index(btf: Btf, cache: Cache | bool | None) -> Btf:
     return btf
 
 
-def _formats(system: System, btf: Btf) -> Formats:
-    for place in TRACEFS:
-        try:
-            if "events" in system.listdir(place):
-                return _TracefsFormats(system, f"{place}/events")
-        except OSError:
-            continue
-    return _BtfFormats(btf)
+class _KernelFormats:
+    """Formats of a kernel; where they come from is looked up at the first question."""
+
+    def __init__(self, system: Files, btf: Btf) -> None:
+        self._system = system
+        self._btf = btf
+
+    @cached_property
+    def _source(self) -> Formats:
+        for place in TRACEFS:
+            try:
+                if "events" in self._system.listdir(place):
+                    return _TracefsFormats(self._system, f"{place}/events")
+            except OSError:
+                continue
+        return _BtfFormats(self._btf)
+
+    def __call__(self, category: str, event: str) -> str | None:
+        return self._source(category, event)
 
 
 class _TracefsFormats:
     """Formats as the kernel shows them."""
 
-    def __init__(self, system: System, events: str) -> None:
+    def __init__(self, system: Files, events: str) -> None:
         self._system = system
         self._events = events
 

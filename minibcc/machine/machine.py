@@ -212,4 +212,4 @@ class Machine:
 
     def list_directory(self, path: str) -> list[str]:
         """Raises FileNotFoundError."""
-        return pseudofiles.listdir(self, path)
+        return pseudofiles.listdir(self.data, path)

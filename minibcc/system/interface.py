@@ -22,7 +22,23 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class System(Protocol):
+class Files(Protocol):
+    """The files that a kernel makes (/sys, /proc, tracefs): all that a compiler asks of it."""
+
+    def open(self, path: str, flags: int = 0) -> int:
+        """open(2). Flags are os.O_*."""
+        ...
+
+    def read(self, fd: int, size: int) -> bytes:
+        """read(2); b"" at end of file. Blocks unless the file was opened with O_NONBLOCK."""
+        ...
+
+    def listdir(self, path: str) -> list[str]: ...
+
+    def close(self, fd: int) -> None: ...
+
+
+class System(Files, Protocol):
     """What a kernel offers to user space."""
 
     @property
@@ -53,19 +69,7 @@ class System(Protocol):
         """poll(2) for reading: the ready descriptors; `timeout` in ns, None waits for ever."""
         ...
 
-    def open(self, path: str, flags: int = 0) -> int:
-        """open(2) of a file that a kernel makes (/sys, /proc, tracefs). Flags are os.O_*."""
-        ...
-
-    def read(self, fd: int, size: int) -> bytes:
-        """read(2); b"" at end of file. Blocks unless the file was opened with O_NONBLOCK."""
-        ...
-
     def write(self, fd: int, data: bytes) -> int: ...
-
-    def listdir(self, path: str) -> list[str]: ...
-
-    def close(self, fd: int) -> None: ...
 
     def now(self) -> int:
         """CLOCK_MONOTONIC in ns."""
@@ -76,7 +80,7 @@ class System(Protocol):
         ...
 
 
-def read_file(system: System, path: str) -> bytes:
+def read_file(system: Files, path: str) -> bytes:
     """The whole of a file behind the door."""
     fd = system.open(path)
     try:
