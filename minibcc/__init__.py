@@ -31,7 +31,7 @@ _HOMES = {
     "MinibccError": "minibcc.errors",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = sorted([*_HOMES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

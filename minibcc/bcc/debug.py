@@ -14,7 +14,7 @@ from minibcc.isa.instruction import decode
 if TYPE_CHECKING:
     from minibcc.compiler.object import BpfObject, ProgramSpec
 
-STAGES = {constants.DEBUG_PREPROCESSOR: "preprocessed", constants.DEBUG_LLVM_IR: "ir"}
+STAGES = {constants.DEBUG_PREPROCESSOR: "pp", constants.DEBUG_LLVM_IR: "ir"}
 """Debug flag to the stage of the compiler that it prints."""
 
 

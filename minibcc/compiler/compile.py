@@ -114,8 +114,8 @@ def stages(
     cflags: Sequence[str] = (),
     cpu: str | None = None,
 ) -> Mapping[str, str]:
-    """What each stage makes of `text`, by name, as text: preprocessed, tree, plain, ir, optimized,
-    assembly, lines, btf. A stage runs when it is asked for, and raises as `compile` does."""
+    """What each stage makes of `text`, by name, as text: pp, tree, plain, ir, optimized, asm,
+    lines, btf. A stage runs when it is asked for, and raises as `compile` does."""
     from minibcc.compiler.front import front
     from minibcc.compiler.stages import Stages
 

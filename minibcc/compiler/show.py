@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from minibcc.btf.types import Member
 from minibcc.compiler import arithmetic as c
 from minibcc.compiler import tree
 from minibcc.diagnostics import Span
@@ -34,28 +35,52 @@ def unit(unit: Unit) -> str:
     return "\n".join(out) + "\n"
 
 
-def dump(node: Any, depth: int = 0) -> str:
-    """The nodes themselves, one a line, with their places."""
-    if isinstance(node, tree.Unit):
-        return "".join(
-            f"function {function.name}\n{dump(function.body, 1)}" for function in node.functions
-        )
-    out = _INDENT * depth + type(node).__name__
+def dump(unit: Unit) -> str:
+    """A whole unit as its nodes: one a line under what it is part of, with place and type."""
+    out = [_map(table) for table in unit.maps]
+    for variable in unit.variables:
+        out.append(f"variable {_variable(variable, None)}")
+        if variable.initial is not None:
+            out += _nodes(variable.initial, 1)
+    for function in unit.functions:
+        out.append(f"function {_head(function)}")
+        if function.body is not None:
+            out += _nodes(function.body, 1)
+    return "\n".join(out) + "\n"
+
+
+def _nodes(node: Any, depth: int) -> list[str]:
+    """A node's line and those of its parts."""
+    words = [type(node).__name__]
     below: list[Any] = []
     for name, value in fields(node).items():
-        if isinstance(value, tuple):
-            below += [part[3] if isinstance(part, tuple) else part for part in value]
-        elif isinstance(value, tree.Node) and not isinstance(value, tree.Variable):
-            below.append(value)
-        elif isinstance(value, Span):
-            out += f" {value.line}:{value.column}" if name == "span" else ""
-        elif name == "type":
-            out += f" '{c.spell(value)}'"
-        elif isinstance(value, tree.Variable | tree.Map | tree.Function | tree.Helper):
-            out += f" {value.name}"
-        elif isinstance(value, str | int | bytes) and value not in ("", False):
-            out += f" {name}={value!r}" if not isinstance(value, str) else f" {value}"
-    return out + "\n" + "".join(dump(item, depth + 1) for item in below if item is not None)
+        match value:
+            case Span():
+                if name == "span":
+                    words.append(f"{value.line}:{value.column}")
+            case tree.Variable():
+                word = f" '{c.spell(value.type)}'" if isinstance(node, tree.Declare) else ""
+                words.append((value.name or "_") + word)
+            case tree.KernelFunction(func=func):
+                words.append(func.name)
+            case tree.Map() | tree.Function() | tree.Helper() | tree.Builtin() | Member():
+                words.append(value.name or "_")
+            case tree.Node():
+                below.append(value)
+            case tuple():
+                below += [part[3] if isinstance(part, tuple) else part for part in value]
+            case bool():
+                words += [name] * value
+            case int():
+                words.append(str(value) if name == "value" else f"{name}={value}")
+            case bytes():
+                words.append(_string(value))
+            case str():
+                words += [value] * bool(value)
+            case _ if name == "type":
+                words.append(f"'{c.spell(value)}'")
+    lines = [_INDENT * depth + " ".join(words)]
+    return lines + [line for part in below for line in _nodes(part, depth + 1)]
 
 
 def _map(table: Map) -> str:
@@ -66,17 +91,21 @@ def _map(table: Map) -> str:
     return f"map {table.name}: {kind}, {key} -> {value}, {table.max_entries} entries{output};"
 
 
-def _function(function: Function) -> str:
+def _head(function: Function) -> str:
+    """A function's declaration."""
     parameters = ", ".join(c.spell(item.type, item.name) for item in function.parameters)
     words = "static " if function.linkage == "static" else ""
     if function.inline:
         words += "inline "
-    head = words + c.spell(function.type.result, f"{function.name}({parameters or 'void'})")
+    return words + c.spell(function.type.result, f"{function.name}({parameters or 'void'})")
+
+
+def _function(function: Function) -> str:
     probe = ""
     if function.probe is not None:
         probe = f"// {function.probe.prog_type.name.lower()} {function.probe.attach_to}\n"
     assert function.body is not None
-    return f"\n{probe}{head}\n" + "\n".join(_statement(function.body, 0))
+    return f"\n{probe}{_head(function)}\n" + "\n".join(_statement(function.body, 0))
 
 
 def _variable(variable: Variable, initial: Initializer | None) -> str:

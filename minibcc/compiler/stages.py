@@ -52,15 +52,15 @@ class Stages(Mapping[str, str]):
 
     # --- the stages ---
 
-    def _preprocessed(self) -> str:
+    def _pp(self) -> str:
         from minibcc.compiler.show import tokens
 
         return tokens(self._front.preprocessed)
 
     def _tree(self) -> str:
-        from minibcc.compiler.show import unit
+        from minibcc.compiler.show import dump
 
-        return unit(self._front.tree)
+        return dump(self._front.tree)
 
     def _plain(self) -> str:
         from minibcc.compiler.show import unit
@@ -75,7 +75,7 @@ class Stages(Mapping[str, str]):
 
         return str(optimize(self._lowered.text, self._cpu))
 
-    def _assembly(self) -> str:
+    def _asm(self) -> str:
         from minibcc.compiler.codegen import assembly
 
         return assembly(self._lowered.text, self._cpu)
@@ -100,12 +100,12 @@ class Stages(Mapping[str, str]):
 
 
 TABLE: dict[str, Callable[[Stages], str]] = {
-    "preprocessed": Stages._preprocessed,
+    "pp": Stages._pp,
     "tree": Stages._tree,
     "plain": Stages._plain,
     "ir": Stages._ir,
     "optimized": Stages._optimized,
-    "assembly": Stages._assembly,
+    "asm": Stages._asm,
     "lines": Stages._lines,
     "btf": Stages._btf,
 }

@@ -80,7 +80,7 @@ def test_stages(minibcc):
     status, out, _ = minibcc("compile", "hello.c", "--show", "ir")
     assert status == 0 and "define" in out
     status, _, err = minibcc("compile", "hello.c", "--show", "nonsense")
-    assert status == 2 and "there are preprocessed" in err
+    assert status == 2 and "there are pp, tree, plain, ir," in err
 
 
 def test_macros_and_instruction_sets_can_be_chosen(minibcc, tmp_path):

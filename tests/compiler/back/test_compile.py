@@ -101,10 +101,10 @@ def test_each_stage_prints(target: Target) -> None:
     made = stages(COUNTER, target, file="count.c")
     assert "define dso_local i32 @count" in made["ir"]
     assert "@out" in made["optimized"]
-    assert "exit" in made["assembly"]
+    assert "exit" in made["asm"]
     assert "count.c:7:9  (*value)++;" in made["lines"]
     assert "FUNC 'count'" in made["btf"]
-    assert "out.lookup_or_try_init" in made["preprocessed"]
+    assert "out.lookup_or_try_init" in made["pp"]
     assert "lookup_or_try_init" in made["tree"]
     assert "bpf_map_update_elem" in made["plain"]
     assert all(made.values())
