@@ -6,7 +6,7 @@ from errno import EAGAIN, EINVAL
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.helpers.registry import helper
-from minibcc.kernel.maps.ringbuf import FORCE_WAKEUP, NO_WAKEUP, RingBuffer
+from minibcc.kernel.maps.ringbuf import FORCE_WAKEUP, NO_WAKEUP, RingBuffer, ring_of
 
 if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import Run
@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 _FLAGS = NO_WAKEUP | FORCE_WAKEUP
 
 
-def _reserved(run: Run) -> dict[int, RingBuffer]:
-    """The records that the run has reserved and not yet given back."""
-    if run.references is None:
-        run.references = {}
-    found: dict[int, RingBuffer] = run.references
-    return found
+def _ring(run: Run, record: int) -> RingBuffer:
+    """The buffer that a record lies in."""
+    ring: RingBuffer = run.kernel.map_at[ring_of(run.memory, record)]
+    return ring
 
 
 @helper("ringbuf_output")
@@ -42,20 +40,18 @@ def ringbuf_reserve(run: Run, map: int, size: int, flags: int, r4: int, r5: int)
     if flags:
         return 0
     record: int = ring.reserve(size)
-    if record:
-        _reserved(run)[record] = ring
     return record
 
 
 @helper("ringbuf_submit")
 def ringbuf_submit(run: Run, record: int, flags: int, r3: int, r4: int, r5: int) -> int:
-    _reserved(run).pop(record).commit(record, flags, discard=False)
+    _ring(run, record).commit(record, flags, discard=False)
     return 0
 
 
 @helper("ringbuf_discard")
 def ringbuf_discard(run: Run, record: int, flags: int, r3: int, r4: int, r5: int) -> int:
-    _reserved(run).pop(record).commit(record, flags, discard=True)
+    _ring(run, record).commit(record, flags, discard=True)
     return 0
 
 

@@ -1,10 +1,8 @@
 """Hash tables: plain, per-CPU, and the two that forget what was not used lately.
 
-Elements live in numbered slots; a freed one is the next to be handed out. Slots are carved from
-chunks of the arena as the table fills, so a value's address stays the same as long as its element
-lives, and beyond. Which slot a key has is a Python dict's business. Iteration goes by slot: it is
-the same in every run, unlike Linux's, whose order is that of a seeded hash. An LRU table evicts
-exactly the least recently used element; Linux approximates that.
+Where elements live and are found is `table`'s business. Iteration goes by slot: it is the same in
+every run, unlike Linux's, whose order is that of a seeded hash. An LRU table evicts exactly the
+least recently used element; Linux approximates that.
 
 Mirrors kernel/bpf/hashtab.c.
 """
@@ -26,11 +24,12 @@ from minibcc.kernel.maps.base import (
     round_up,
     update_flags_error,
 )
-from minibcc.kernel.vm.layouts import LONGEST_KEY, LookupCache
+from minibcc.kernel.maps.table import LOCKS, HashTable
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
     from minibcc.kernel.kernel import Kernel
+    from minibcc.kernel.objects import BtfObject
     from minibcc.kernel.vm.layouts import Layout
 
 STRUCT_SIZE = 896
@@ -38,8 +37,6 @@ STRUCT_SIZE = 896
 ELEMENT_SIZE = 48
 """Bytes of ``struct htab_elem`` without key and value."""
 BUCKET_SIZE = 16
-CHUNK = 128
-"""Slots carved from the arena at a time, at most."""
 
 
 class HashMap(Map):
@@ -92,24 +89,29 @@ class HashMap(Map):
         if self.flags & MapFlags.NO_COMMON_LRU:
             self.max_entries = round_up(self.max_entries, self.cpus)
         self.preallocated = not self.flags & MapFlags.NO_PREALLOC
-        self.slots: dict[bytes, int] = {}
-        """Key to slot; in an LRU table in the order of use, the least recent first."""
-        self.keys: list[bytes] = []
-        """Slot to key, of free slots the last one."""
-        self.used = bytearray()
-        """Slot to whether it is in use, searchable at C's speed."""
-        self.addresses: list[int] = []
-        """Slot to the address of its value (CPU 0's)."""
-        self.free: list[int] = []
-        """Slots to hand out, the next one last."""
-        self.chunks: list[int] = []
-        self.cache: LookupCache | None = None
+        self.entries = self.make_table()
+
+    def make_table(self) -> HashTable:
+        try:
+            return HashTable(
+                self.memory,
+                self.key_size,
+                self.value_size,
+                self.max_entries,
+                planes=self.cpus if self.per_cpu else 1,
+                ordered=self.lru,
+                writable=not self.flags & MapFlags.RDONLY_PROG,
+            )
+        except MemoryError:
+            self.memory.free(self.address)
+            raise
+
+    def describe(self, btf: BtfObject) -> None:
+        super().describe(btf)
+        self.entries.set(LOCKS, self.lock_offset is not None)
 
     def release(self) -> None:
-        for chunk in self.chunks:
-            self.memory.free(chunk)
-        if self.cache is not None:
-            self.cache.release()
+        self.entries.release()
         super().release()
 
     @property
@@ -120,7 +122,7 @@ class HashMap(Map):
         usage = STRUCT_SIZE + BUCKET_SIZE * power_of_two(self.max_entries)
         if not self.preallocated:
             each = element + 8 + (16 + values if self.per_cpu else 0)
-            return usage + each * len(self.slots)
+            return usage + each * len(self.entries)
         plain = not (self.per_cpu or self.lru)
         spare = self.cpus if plain and self.type == MapType.HASH else 0
         usage += element * (self.max_entries + spare)
@@ -131,110 +133,56 @@ class HashMap(Map):
         return usage
 
     def layout(self) -> Layout | None:
-        """Native code may remember where values lie; an LRU table must see each look-up."""
-        if self.cache is None and not self.lru and self.key_size <= LONGEST_KEY:
-            plane = self.stride if self.per_cpu else 0
-            self.cache = LookupCache(
-                self.memory, self.key_size, self.value_size, self.max_entries, plane
-            )
-        return self.cache
-
-    # --- slots --------------------------------------------------------------------------------
-
-    def _slot(self) -> int:
-        """A free slot, -1 if the table is full."""
-        if len(self.slots) >= self.max_entries:
-            return -1
-        if self.free:
-            return self.free.pop()
-        first = len(self.used)
-        count = min(max(8, first), CHUNK, self.max_entries - first)
-        size = self.stride * (self.cpus if self.per_cpu else 1)
-        try:
-            chunk = self.memory.allocate(
-                size * count,
-                stride=self.stride,
-                writable=not self.flags & MapFlags.RDONLY_PROG,
-            )
-        except MemoryError:
-            return -1
-        self.chunks.append(chunk)
-        self.addresses.extend(chunk + size * index for index in range(count))
-        self.used.extend(bytes(count))
-        self.keys.extend([b""] * count)
-        self.free.extend(range(first + count - 1, first, -1))
-        return first
-
-    def _insert(self, key: bytes) -> int:
-        """A slot for a new key, zeroed; -1 if there is no room."""
-        slot = self._slot()
-        if slot < 0 and self.lru and self.slots:
-            self._drop(next(iter(self.slots)))
-            slot = self.free.pop()
-        if slot < 0:
-            return -1
-        self.slots[key] = slot
-        self.keys[slot] = key
-        self.used[slot] = 1
-        return slot
-
-    def _drop(self, key: bytes) -> None:
-        """Forgets a key."""
-        slot = self.slots.pop(key)
-        if self.cache is not None:
-            self.cache.forget(key)
-        self.used[slot] = 0
-        self.free.append(slot)
+        return self.entries.layout()
 
     # --- the surface for programs -------------------------------------------------------------
 
     def find(self, key: bytes) -> int:
-        slot = self.slots.get(key)
-        return 0 if slot is None else self.addresses[slot]
+        element = self.entries.find(key)
+        return element and self.entries.value(element)
 
     def lookup(self, key: bytes, cpu: int) -> int:
-        slot = self.slots.get(key)
-        if slot is None:
+        table = self.entries
+        element = table.find(key)
+        if not element:
             return 0
-        if self.lru:
-            self.slots[key] = self.slots.pop(key)
-        return self.addresses[slot] + (cpu * self.stride if self.per_cpu else 0)
+        table.use(element)
+        return table.value(element) + (cpu * self.stride if self.per_cpu else 0)
 
     def update(self, key: bytes, value: bytes, flags: int, cpu: int) -> int:
-        error = self._prepare(key, flags)
-        if error < 0:
-            return error
-        address = self.addresses[error]
+        address = self._prepare(key, flags)
+        if address < 0:
+            return address
         if self.per_cpu:
             address += cpu * self.stride
         self.memory.view(address, self.value_size)[:] = value
         return 0
 
     def _prepare(self, key: bytes, flags: int) -> int:
-        """The slot that an update writes to, or a negative errno."""
-        slot = self.slots.get(key)
-        error = update_flags_error(
-            flags, exists=slot is not None, lock=self.lock_offset is not None
-        )
+        """The address that an update writes to, or a negative errno."""
+        table = self.entries
+        element = table.find(key)
+        error = update_flags_error(flags, exists=element != 0, lock=self.lock_offset is not None)
         if error:
             return error
-        if slot is not None:
-            if self.lru:
-                self.slots[key] = self.slots.pop(key)
-            return slot
-        slot = self._insert(key)
-        if slot < 0:
+        if element:
+            table.use(element)
+            return table.value(element)
+        element = table.insert(key)
+        if not element:
             return -E2BIG
+        address = table.value(element)
         if self.per_cpu:
             # The other CPUs' values start at zero (pcpu_init_value).
             size = self.stride * self.cpus
-            self.memory.view(self.addresses[slot], size)[:] = bytes(size)
-        return slot
+            self.memory.view(address, size)[:] = bytes(size)
+        return address
 
     def delete(self, key: bytes) -> int:
-        if key not in self.slots:
+        element = self.entries.find(key)
+        if not element:
             return -ENOENT
-        self._drop(key)
+        self.entries.drop(element)
         return 0
 
     # --- the surface for user space -----------------------------------------------------------
@@ -243,20 +191,21 @@ class HashMap(Map):
         return bytes(self.memory.view(address, self.user_value_size))
 
     def write(self, key: bytes, value: bytes, flags: int) -> None:
-        address = self.addresses[checked(self._prepare(key, flags))]
+        address = checked(self._prepare(key, flags))
         self.memory.view(address, len(value))[:] = value
 
     def next_key(self, key: bytes | None) -> bytes:
         """An unknown key starts over, as in Linux."""
-        slot = -1 if key is None else self.slots.get(key, -1)
-        slot = self.used.find(1, slot + 1)
+        table = self.entries
+        element = 0 if key is None else table.find(key)
+        slot = table.following(table.slot(element) + 1 if element else 0)
         if slot < 0:
             raise failure(ENOENT)
-        return self.keys[slot]
+        return table.key(table.elements[slot])
 
     def take(self, key: bytes, flags: int) -> bytes:
         value = self.read(key, 0)
-        self._drop(key)
+        self.entries.drop(self.entries.find(key))
         return value
 
     def read_batch(self, cursor: bytes | None, count: int, flags: int, *, take: bool) -> Batch:
@@ -268,13 +217,14 @@ class HashMap(Map):
             raise failure(ENOENT)
         keys: list[bytes] = []
         values: list[bytes] = []
-        slot = self.used.find(1, slot)
+        table = self.entries
+        slot = table.following(slot)
         while slot >= 0 and len(keys) < count:
-            key = self.keys[slot]
-            keys.append(key)
-            values.append(self.value_at(self.addresses[slot]))
+            element = table.elements[slot]
+            keys.append(table.key(element))
+            values.append(self.value_at(table.value(element)))
             if take:
-                self._drop(key)
-            slot = self.used.find(1, slot + 1)
+                table.drop(element)
+            slot = table.following(slot + 1)
         after = None if slot < 0 else slot.to_bytes(4, "little")
         return Batch(tuple(keys), tuple(values), after)

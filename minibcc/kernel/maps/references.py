@@ -273,20 +273,22 @@ class HashOfMaps(HashMap):
         self.facts.inner = self.template.facts
 
     def release(self) -> None:
-        for slot in self.slots.values():
-            self._inner(slot).put()
+        table = self.entries
+        slot = -1
+        while (slot := table.following(slot + 1)) >= 0:
+            self._inner(table.elements[slot]).put()
         self.template.put()
         super().release()
 
     def layout(self) -> Layout | None:
         return None
 
-    def _inner(self, slot: int) -> Map:
-        return self.kernel.map_at[self.memory.load(self.addresses[slot], 8)]
+    def _inner(self, element: int) -> Map:
+        return self.kernel.map_at[self.memory.load(self.entries.value(element), 8)]
 
     def lookup(self, key: bytes, cpu: int) -> int:
-        slot = self.slots.get(key)
-        return 0 if slot is None else self.memory.load(self.addresses[slot], 8)
+        element = self.entries.find(key)
+        return element and self.memory.load(self.entries.value(element), 8)
 
     def value_at(self, address: int) -> bytes:
         inner = self.kernel.map_at[self.memory.load(address, 8)]
@@ -296,20 +298,20 @@ class HashOfMaps(HashMap):
         inner = self.kernel.map_of(int.from_bytes(value, "little"))
         if not alike(self.template, inner):
             raise failure(EINVAL)
-        old = self.slots.get(key)
-        before = None if old is None else self._inner(old)
-        slot = checked(self._prepare(key, flags))
+        old = self.entries.find(key)
+        before = self._inner(old) if old else None
+        address = checked(self._prepare(key, flags))
         inner.hold()
-        self.memory.store(self.addresses[slot], 8, inner.address)
+        self.memory.store(address, 8, inner.address)
         if before is not None:
             before.put()
 
     def remove(self, key: bytes) -> None:
-        slot = self.slots.get(key)
-        if slot is None:
+        element = self.entries.find(key)
+        if not element:
             raise failure(ENOENT)
-        inner = self._inner(slot)
-        self._drop(key)
+        inner = self._inner(element)
+        self.entries.drop(element)
         inner.put()
 
     def take(self, key: bytes, flags: int) -> bytes:

@@ -1,9 +1,10 @@
 """Ring buffers: records that programs write in place, in one order for all processors.
 
-Three stretches, as user space maps them: a page with the consumer's position, a page with the
-producer's, and the data twice in a row. A record may run over the end of the first copy into the
-second; writer and reader both go on from the same place, so the copies need not be kept alike.
-Each record is preceded by eight bytes: length with two marks, and how far the buffer's start is.
+Four stretches: a page of the buffer's own, and, as user space maps them, a page with the consumer's
+position, a page with the producer's, and the data twice in a row. A record may run over the end of
+the first copy into the second; writer and reader both go on from the same place, so the copies need
+not be kept alike. Each record is preceded by eight bytes: length with two marks, and by how many
+pages the buffer begins before it. `vm/natives.c` has the same operations for native code.
 
 Mirrors kernel/bpf/ringbuf.c.
 """
@@ -16,11 +17,14 @@ from typing import TYPE_CHECKING
 from minibcc.abi.bpf import MapFlags, MapType
 from minibcc.kernel.errnos import ENOTSUPP, failure
 from minibcc.kernel.maps.base import Map
+from minibcc.kernel.vm.layouts import RingLayout
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
     from minibcc.btf.types import Type
     from minibcc.kernel.kernel import Kernel
+    from minibcc.kernel.vm.layouts import Layout
+    from minibcc.kernel.vm.memory import Memory
 
 PAGE = 4096
 STRUCT_SIZE = 304
@@ -29,8 +33,19 @@ HEADER = 8
 BUSY, DISCARD = 1 << 31, 1 << 30
 NO_WAKEUP, FORCE_WAKEUP = 1, 2
 AVAIL_DATA, RING_SIZE, CONS_POS, PROD_POS = range(4)
+MAP, SIZE, WAKEUPS = 0, 8, 16
+"""Words of the buffer's own page: the map's address, the size, how often sleepers were woken."""
+CONSUMER, PRODUCER, DATA = PAGE, 2 * PAGE, META_PAGES * PAGE
+MASK = (1 << 64) - 1
 MAX_RECORD = (1 << 32) // 4 - 1
 MAX_SIZE = 64 << 30
+
+
+def ring_of(memory: Memory, record: int) -> int:
+    """The address of the map that a record lies in (``bpf_ringbuf_restore_from_rec``)."""
+    header = record - HEADER
+    base = header // PAGE * PAGE - memory.load(header + 4, 4) * PAGE
+    return memory.load(base + MAP, 8)
 
 
 class RingBuffer(Map):
@@ -52,18 +67,23 @@ class RingBuffer(Map):
     def __init__(self, kernel: Kernel, request: MapCreate) -> None:
         super().__init__(kernel, request)
         self.size = self.max_entries
-        # The producer's page lies before the data, in one piece, because user space maps both in
-        # one. No program gets an address there: `reserve` gives out those of records.
-        self.consumer_page = self.memory.allocate(PAGE, align=PAGE, private=True)
-        self.producer_page = self.memory.allocate(PAGE + 2 * self.size, align=PAGE)
-        self.data = self.producer_page + PAGE
-        self.position = 0
-        """The producer's position: bytes ever reserved."""
+        # Programs may touch the data alone; `reserve` gives out addresses there.
+        length = DATA + 2 * self.size
+        window = DATA, 2 * self.size
+        try:
+            self.base = self.memory.allocate(length, align=PAGE, stride=length, window=window)
+        except MemoryError:
+            self.memory.free(self.address)
+            raise
+        self.memory.store(self.base + MAP, 8, self.address)
+        self.memory.store(self.base + SIZE, 8, self.size)
 
     def release(self) -> None:
-        self.memory.free(self.consumer_page)
-        self.memory.free(self.producer_page)
+        self.memory.free(self.base)
         super().release()
+
+    def layout(self) -> Layout | None:
+        return RingLayout(self.base)
 
     @property
     def memlock(self) -> int:
@@ -78,20 +98,30 @@ class RingBuffer(Map):
     @property
     def consumed(self) -> int:
         """The consumer's position, as user space last wrote it."""
-        return self.memory.load(self.consumer_page, 8)
+        return self.memory.load(self.base + CONSUMER, 8)
+
+    @property
+    def position(self) -> int:
+        """The producer's position: bytes ever reserved."""
+        return self.memory.load(self.base + PRODUCER, 8)
+
+    @property
+    def wakeups(self) -> int:  # type: ignore[override]  # counted where native code can
+        return self.memory.load(self.base + WAKEUPS, 8)
 
     def reserve(self, size: int) -> int:
         """The address of a record of `size` bytes, 0 if there is no room."""
         total = (size + HEADER + 7) // 8 * 8
         if size > MAX_RECORD or total > self.size:
             return 0
-        if self.position + total - self.consumed > self.size - 1:
+        position = self.position
+        if position + total - self.consumed & MASK > self.size - 1:
             return 0
-        header = self.data + self.position % self.size
+        place = position % self.size
+        header = self.base + DATA + place
         self.memory.store(header, 4, size | BUSY)
-        self.memory.store(header + 4, 4, (header - self.data) // PAGE + META_PAGES)
-        self.position += total
-        self.memory.store(self.producer_page, 8, self.position)
+        self.memory.store(header + 4, 4, place // PAGE + META_PAGES)
+        self.memory.store(self.base + PRODUCER, 8, position + total)
         return header + HEADER
 
     def commit(self, record: int, flags: int, *, discard: bool) -> None:
@@ -100,9 +130,9 @@ class RingBuffer(Map):
         header = record - HEADER
         length = self.memory.load(header, 4) & ~BUSY
         self.memory.store(header, 4, length | (DISCARD if discard else 0))
-        place = header - self.data
+        place = header - self.base - DATA
         if flags & FORCE_WAKEUP or (place == self.consumed % self.size and not flags & NO_WAKEUP):
-            self.wakeups += 1
+            self.memory.store(self.base + WAKEUPS, 8, self.wakeups + 1)
 
     def query(self, what: int) -> int:
         """``bpf_ringbuf_query``."""
@@ -129,11 +159,11 @@ class RingBuffer(Map):
         if offset + length > 2 * PAGE + 2 * self.size:
             raise failure(EINVAL)
         if offset == 0 and length == PAGE:
-            view = self.memory.view(self.consumer_page, PAGE)
+            view = self.memory.view(self.base + CONSUMER, PAGE)
             return view if writable else view.toreadonly()
         if offset < PAGE:
             raise failure(EINVAL)
-        return self.memory.view(self.producer_page + offset - PAGE, length).toreadonly()
+        return self.memory.view(self.base + CONSUMER + offset, length).toreadonly()
 
     def read(self, key: bytes, flags: int) -> bytes:
         raise failure(ENOTSUPP)

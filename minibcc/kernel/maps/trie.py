@@ -1,13 +1,15 @@
 """The prefix trie: the longest stored prefix of a key wins.
 
-A key is a length in bits and data; only that many bits of the data count. Values live in slots of
-a `HashMap`, filed under the masked key; a look-up tries the lengths that occur, longest first.
+A key is a length in bits and data; only that many bits of the data count. Elements are filed in a
+`HashTable` under the length, as a word, and the masked data; a look-up tries the lengths that
+occur, longest first: the table has them as a set of bits.
 Iteration is in Linux's order, longer prefixes before the shorter ones that hold them. Mirrors
 kernel/bpf/lpm_trie.c.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from errno import EINVAL, ENOENT, ENOSPC
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,8 @@ from minibcc.btf.types import Struct, strip
 from minibcc.kernel.errnos import ENOTSUPP, failure
 from minibcc.kernel.maps.base import ACCESS_FLAGS, EXIST, KMALLOC_LIMIT, Map, update_flags_error
 from minibcc.kernel.maps.hash import HashMap
+from minibcc.kernel.maps.table import BITS, LENGTHS, HashTable
+from minibcc.kernel.vm.layouts import TrieLayout
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
@@ -53,11 +57,25 @@ class PrefixTrie(HashMap):
     def __init__(self, kernel: Kernel, request: MapCreate) -> None:
         super().__init__(kernel, request)
         self.bits = 8 * (self.key_size - 4)
-        self.lengths: dict[int, int] = {}
+        self.entries.set(BITS, self.bits)
+        self.lengths = Counter[int]()
         """How many prefixes there are of each length."""
         self.given: dict[bytes, bytes] = {}
         """Keys as they were last written, with the bits that do not count, by masked key."""
         self._ordered: list[bytes] | None = None
+
+    def make_table(self) -> HashTable:
+        try:
+            return HashTable(
+                self.memory,
+                8 + self.key_size - 4,
+                self.value_size,
+                self.max_entries,
+                writable=not self.flags & MapFlags.RDONLY_PROG,
+            )
+        except MemoryError:
+            self.memory.free(self.address)
+            raise
 
     def key_fits(self, key: Type | None) -> bool:
         """``trie_check_btf``: a struct of length and data."""
@@ -65,25 +83,33 @@ class PrefixTrie(HashMap):
 
     @property
     def memlock(self) -> int:
-        return (NODE_SIZE + self.key_size - 4 + self.value_size) * len(self.slots)
+        return (NODE_SIZE + self.key_size - 4 + self.value_size) * len(self.entries)
 
     def _masked(self, key: bytes, length: int) -> bytes:
         """The key under which a prefix is filed: its length, and data with zeros behind it."""
         number = int.from_bytes(key[4:], "big") >> self.bits - length << self.bits - length
-        return length.to_bytes(4, "little") + number.to_bytes(self.key_size - 4, "big")
+        return length.to_bytes(8, "little") + number.to_bytes(self.key_size - 4, "big")
 
     def layout(self) -> Layout | None:
-        return None
+        return TrieLayout(self.entries.address)
+
+    def _count(self, length: int, change: int) -> None:
+        """There is one prefix more, or less, of a length."""
+        self.lengths[length] += change
+        word, bit = self.entries.address + LENGTHS + 8 * (length // 64), 1 << length % 64
+        known = self.memory.load(word, 8) & ~bit
+        self.memory.store(word, 8, known | bit if self.lengths[length] else known)
+        self._ordered = None
 
     def find(self, key: bytes) -> int:
         most = int.from_bytes(key[:4], "little")
         if most > self.bits:
             return 0
-        for length in sorted(self.lengths, reverse=True):
+        for length in sorted(+self.lengths, reverse=True):
             if length <= most:
-                slot = self.slots.get(self._masked(key, length))
-                if slot is not None:
-                    return self.addresses[slot]
+                element = self.entries.find(self._masked(key, length))
+                if element:
+                    return self.entries.value(element)
         return 0
 
     def lookup(self, key: bytes, cpu: int) -> int:
@@ -94,18 +120,18 @@ class PrefixTrie(HashMap):
         if flags > EXIST or length > self.bits:
             return -EINVAL
         filed = self._masked(key, length)
-        slot = self.slots.get(filed)
-        error = update_flags_error(flags, exists=slot is not None)
+        table = self.entries
+        element = table.find(filed)
+        error = update_flags_error(flags, exists=element != 0)
         if error:
             return error
-        if slot is None:
-            slot = self._insert(filed)
-            if slot < 0:
+        if not element:
+            element = table.insert(filed)
+            if not element:
                 return -ENOSPC
-            self.lengths[length] = self.lengths.get(length, 0) + 1
-            self._ordered = None
+            self._count(length, 1)
         self.given[filed] = key
-        self.memory.view(self.addresses[slot], self.value_size)[:] = value
+        self.memory.view(table.value(element), self.value_size)[:] = value
         return 0
 
     def write(self, key: bytes, value: bytes, flags: int) -> None:
@@ -116,19 +142,17 @@ class PrefixTrie(HashMap):
         if length > self.bits:
             return -EINVAL
         filed = self._masked(key, length)
-        if filed not in self.slots:
+        element = self.entries.find(filed)
+        if not element:
             return -ENOENT
-        self._drop(filed)
+        self.entries.drop(element)
         del self.given[filed]
-        self.lengths[length] -= 1
-        if not self.lengths[length]:
-            del self.lengths[length]
-        self._ordered = None
+        self._count(length, -1)
         return 0
 
     def next_key(self, key: bytes | None) -> bytes:
         if self._ordered is None:
-            self._ordered = sorted(self.slots, key=self._rank)
+            self._ordered = sorted(self.given, key=self._rank)
         ordered = self._ordered
         if not ordered:
             raise failure(ENOENT)
@@ -136,15 +160,15 @@ class PrefixTrie(HashMap):
         position = 0
         if key is not None and length <= self.bits:
             filed = self._masked(key, length)
-            position = ordered.index(filed) + 1 if filed in self.slots else 0
+            position = ordered.index(filed) + 1 if filed in self.given else 0
         if position == len(ordered):
             raise failure(ENOENT)
         return self.given[ordered[position]]
 
     def _rank(self, key: bytes) -> str:
         """Sorts as a walk of the tree that leaves a node last: bits, then a mark above both."""
-        length = int.from_bytes(key[:4], "little")
-        bits = int.from_bytes(key[4:], "big")
+        length = int.from_bytes(key[:8], "little")
+        bits = int.from_bytes(key[8:], "big")
         return f"{bits:0{self.bits}b}"[:length] + "2"
 
     def take(self, key: bytes, flags: int) -> bytes:

@@ -2,7 +2,8 @@
 
 Each function gets the translator at the call, and answers whether it has written the operation; if
 not, the helper is called as always. R1 must be a map's address as a plain number there, as it is
-right after its 64-bit load.
+right after its 64-bit load. What an array does is written here, and that a hash table's element is
+the first of its bucket, as most are; for the rest, functions of `natives.c` are called.
 """
 
 from __future__ import annotations
@@ -11,13 +12,24 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.vm.ir import literal
-from minibcc.kernel.vm.layouts import LARGEST_VALUE, MULTIPLIER, ArrayLayout, LookupCache
+from minibcc.kernel.vm.layouts import (
+    LARGEST_VALUE,
+    LONGEST_KEY,
+    MULTIPLIER,
+    ArrayLayout,
+    HashLayout,
+    RingLayout,
+    TrieLayout,
+)
 
 if TYPE_CHECKING:
     from minibcc.kernel.vm.layouts import Layout
     from minibcc.kernel.vm.translate import Translator
 
-MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, GET_SMP_PROCESSOR_ID = 1, 2, 8
+MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, GET_SMP_PROCESSOR_ID = 1, 2, 3, 8
+RINGBUF_OUTPUT, RINGBUF_RESERVE, RINGBUF_SUBMIT, RINGBUF_DISCARD = 130, 131, 132, 133
+ASK = 1
+"""What a native update answers where Python must do it."""
 
 
 def inline(translator: Translator, number: int) -> bool:
@@ -33,37 +45,40 @@ def _layout(translator: Translator) -> Layout | None:
     return translator.function.image.layouts.get(int(value) & (1 << 64) - 1)
 
 
-def _lookup(translator: Translator) -> bool:
-    layout = _layout(translator)
-    if layout is None:
-        return False
-    if isinstance(layout, ArrayLayout):
-        inside, address = _element(translator, layout)
-        found = translator.new(f"select i1 {inside}, i64 {address}, i64 0")
-    else:
-        found = _cached(translator, layout)
-    translator.values[0] = found
+def _lookup(write: Translator) -> bool:
+    layout = _layout(write)
+    match layout:
+        case ArrayLayout():
+            inside, address = _element(write, layout)
+            found = write.new(f"select i1 {inside}, i64 {address}, i64 0")
+        case HashLayout():
+            found = _lookup_hash(write, layout)
+        case TrieLayout():
+            found = write.native("prefix_lookup", str(layout.table), write.number(2))
+        case _:
+            return False
+    write.values[0] = found
     return True
 
 
-def _update(translator: Translator) -> bool:
-    """Of an element that exists, with flags that allow that: the value is copied over it."""
-    layout = _layout(translator)
-    if (
-        layout is None
-        or layout.value_size > LARGEST_VALUE
-        or translator.values[4] not in ("0", "2")
-    ):
-        return False
-    write = translator
-    cache = None if isinstance(layout, ArrayLayout) else layout
-    words: list[str] = []
-    entry = ""
+def _update(write: Translator) -> bool:
+    layout = _layout(write)
+    if isinstance(layout, HashLayout):
+        arguments = [write.number(register) for register in (2, 3, 4)]
+        answer = write.native("hash_update", str(layout.table), *arguments, write.cpu())
+        done = write.new(f"icmp ne i64 {answer}, {ASK}")
+        _or_call(write, MAP_UPDATE_ELEM, done, answer)
+        return True
     if isinstance(layout, ArrayLayout):
-        exists, address = _element(write, layout)
-    else:
-        words, exists, entry, cpu0 = _probe(write, layout)
-        address = _of_this_cpu(write, cpu0, layout.plane)
+        return _update_array(write, layout)
+    return False
+
+
+def _update_array(write: Translator, layout: ArrayLayout) -> bool:
+    """With flags that allow it: the value is copied over the element's, if there is one."""
+    if layout.value_size > LARGEST_VALUE or write.values[4] not in ("0", "2"):
+        return False
+    exists, address = _element(write, layout)
     known, unknown, done = write.fresh(), write.fresh(), write.fresh()
     write.emit(f"br i1 {exists}, label %{known}, label %{unknown}, !prof !1")
     write.begin(known)
@@ -75,30 +90,71 @@ def _update(translator: Translator) -> bool:
     write.emit(f"br label %{done}")
     write.begin(unknown)
     called = write.call_helper(MAP_UPDATE_ELEM)
-    ways = [f"[ 0, %{known} ]", f"[ {called}, %{write.label} ]"]
-    if cache is None or MAP_LOOKUP_ELEM not in write.function.image.helpers:
-        write.emit(f"br label %{done}")
-    else:  # the next update of this key shall find it
-        find = write.fresh()
-        failed = write.new(f"icmp ne i64 {called}, 0")
-        write.emit(f"br i1 {failed}, label %{done}, label %{find}")
-        write.begin(find)
-        _, *labels = _look_up_and_keep(write, cache, words, entry, done)
-        ways += [f"[ 0, %{label} ]" for label in labels]
+    unknown = write.label
+    write.emit(f"br label %{done}")
     write.begin(done)
-    write.values[0] = write.new(f"phi i64 {', '.join(ways)}")
+    write.values[0] = write.new(f"phi i64 [ 0, %{known} ], [ {called}, %{unknown} ]")
     return True
 
 
-def _processor(translator: Translator) -> bool:
-    translator.values[0] = translator.cpu()
+def _or_call(write: Translator, number: int, done: str, answer: str) -> None:
+    """R0 is `answer` if `done`, else what the helper says."""
+    before, ask, after = write.label, write.fresh(), write.fresh()
+    write.emit(f"br i1 {done}, label %{after}, label %{ask}, !prof !1")
+    write.begin(ask)
+    called = write.call_helper(number)
+    asked = write.label
+    write.emit(f"br label %{after}")
+    write.begin(after)
+    write.values[0] = write.new(f"phi i64 [ {answer}, %{before} ], [ {called}, %{asked} ]")
+
+
+def _delete(write: Translator) -> bool:
+    layout = _layout(write)
+    if not isinstance(layout, HashLayout):
+        return False
+    write.values[0] = write.native("hash_delete", str(layout.table), write.number(2))
+    return True
+
+
+def _ring(name: str, *registers: int) -> Callable[[Translator], bool]:
+    """An operation on a ring buffer, with the rest of its arguments in registers."""
+
+    def operation(write: Translator) -> bool:
+        layout = _layout(write)
+        if not isinstance(layout, RingLayout):
+            return False
+        arguments = [write.number(register) for register in registers]
+        write.values[0] = write.native(name, str(layout.base), *arguments)
+        return True
+
+    return operation
+
+
+def _record(name: str) -> Callable[[Translator], bool]:
+    """An operation on a record, which knows its buffer."""
+
+    def operation(write: Translator) -> bool:
+        write.values[0] = write.native(name, write.number(1), write.number(2))
+        return True
+
+    return operation
+
+
+def _processor(write: Translator) -> bool:
+    write.values[0] = write.cpu()
     return True
 
 
 _INLINE: dict[int, Callable[[Translator], bool]] = {
     MAP_LOOKUP_ELEM: _lookup,
     MAP_UPDATE_ELEM: _update,
+    MAP_DELETE_ELEM: _delete,
     GET_SMP_PROCESSOR_ID: _processor,
+    RINGBUF_OUTPUT: _ring("ring_output", 2, 3, 4),
+    RINGBUF_RESERVE: _ring("ring_reserve", 2, 3),
+    RINGBUF_SUBMIT: _record("ring_submit"),
+    RINGBUF_DISCARD: _record("ring_discard"),
 }
 
 
@@ -118,62 +174,43 @@ def _of_this_cpu(write: Translator, address: str, plane: int) -> str:
     return write.new(f"add i64 {address}, {offset}")
 
 
-def _cached(write: Translator, cache: LookupCache) -> str:
-    """A look-up in a hash table: by the cache, or by the helper, whose finding is kept."""
-    words, hit, entry, cpu0 = _probe(write, cache)
-    known, unknown, done = (write.fresh() for _ in range(3))
-    write.emit(f"br i1 {hit}, label %{known}, label %{unknown}, !prof !1")
-    write.begin(known)
-    address = _of_this_cpu(write, cpu0, cache.plane)
-    write.emit(f"br label %{done}")
-    write.begin(unknown)
-    called, none, kept = _look_up_and_keep(write, cache, words, entry, done)
-    write.begin(done)
-    return write.new(f"phi i64 [ {address}, %{known} ], [ 0, %{none} ], [ {called}, %{kept} ]")
-
-
-def _look_up_and_keep(
-    write: Translator, cache: LookupCache, words: list[str], entry: str, done: str
-) -> tuple[str, str, str]:
-    """Calls the look-up helper, keeps what it found, goes on at `done`. The address, and the labels
-    from where `done` is reached: with nothing found, and with something."""
-    called = write.call_helper(MAP_LOOKUP_ELEM)
-    none, keep = write.label, write.fresh()
-    missing = write.new(f"icmp eq i64 {called}, 0")
-    write.emit(f"br i1 {missing}, label %{done}, label %{keep}")
-    write.begin(keep)
-    first = called
-    if cache.plane:
-        offset = write.new(f"mul i64 {write.cpu()}, {cache.plane}")
-        first = write.new(f"sub i64 {called}, {offset}")
-    for number, word in enumerate([*words, first]):
-        write.emit(f"store i64 {word}, ptr {_at(write, entry, 8 * number)}")
-    write.emit(f"br label %{done}")
-    return called, none, keep
-
-
-def _probe(write: Translator, cache: LookupCache) -> tuple[list[str], str, str, str]:
-    """The words of the key that R2 points to, whether the cache has it, the entry (a pointer) where
-    it has or would have it, and the address that is there."""
-    words = _words(write, cache.key_size)
+def _lookup_hash(write: Translator, layout: HashLayout) -> str:
+    """The address of the value, 0 if there is none."""
+    cpu = write.cpu() if layout.plane or layout.ordered else "0"
+    arguments = str(layout.table), write.number(2), cpu
+    if layout.key_size > LONGEST_KEY or layout.ordered:
+        return write.native("hash_lookup", *arguments)
+    words = _words(write, layout.key_size)
     hashed = "0"
     for word in words:
         mixed = write.new(f"xor i64 {hashed}, {word}")
         hashed = write.new(f"mul i64 {mixed}, {literal(MULTIPLIER, 64)}")
-    index = write.new(f"lshr i64 {hashed}, {64 - cache.bits}")
-    offset = write.new(f"mul i64 {index}, {cache.entry}")
-    entry = write.new(f"inttoptr i64 {write.new(f'add i64 {offset}, {cache.table}')} to ptr")
-    address = write.new(f"load i64, ptr {_at(write, entry, 8 * len(words))}")
-    hit = write.new(f"icmp ne i64 {address}, 0")
+    index = write.new(f"lshr i64 {hashed}, {layout.shift}")
+    start = literal(layout.buckets, 64)
+    bucket = write.new(f"getelementptr i64, ptr inttoptr (i64 {start} to ptr), i64 {index}")
+    first = write.new(f"load i64, ptr {bucket}")
+    none = write.new(f"icmp eq i64 {first}, 0")
+    empty, compare, known, search, done = (
+        write.label, write.fresh(), write.fresh(), write.fresh(), write.fresh(),
+    )  # fmt: skip
+    write.emit(f"br i1 {none}, label %{done}, label %{compare}")
+    write.begin(compare)
+    same = "true"
     for number, word in enumerate(words):
-        kept = write.new(f"load i64, ptr {_at(write, entry, 8 * number)}")
-        same = write.new(f"icmp eq i64 {kept}, {word}")
-        hit = write.new(f"and i1 {hit}, {same}")
-    return words, hit, entry, address
-
-
-def _at(write: Translator, pointer: str, offset: int) -> str:
-    return write.new(f"getelementptr i8, ptr {pointer}, i64 {offset}") if offset else pointer
+        at = write.new(f"add i64 {first}, {layout.key_at + 8 * number}")
+        kept = write.new(f"load i64, ptr {write.new(f'inttoptr i64 {at} to ptr')}")
+        equal = write.new(f"icmp eq i64 {kept}, {word}")
+        same = write.new(f"and i1 {same}, {equal}")
+    write.emit(f"br i1 {same}, label %{known}, label %{search}, !prof !1")
+    write.begin(known)
+    found = _of_this_cpu(write, write.new(f"add i64 {first}, {layout.value_at}"), layout.plane)
+    write.emit(f"br label %{done}")
+    write.begin(search)
+    called = write.native("hash_lookup", *arguments)
+    write.emit(f"br label %{done}")
+    write.begin(done)
+    ways = f"[ 0, %{empty} ], [ {found}, %{known} ], [ {called}, %{search} ]"
+    return write.new(f"phi i64 {ways}")
 
 
 def _words(write: Translator, size: int) -> list[str]:

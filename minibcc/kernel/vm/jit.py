@@ -23,7 +23,16 @@ from minibcc.kernel.vm.decode import rows
 from minibcc.kernel.vm.execution import CODE, FRAME_PITCH, FRAMES, Fault, Image, Run
 from minibcc.kernel.vm.lift import lift, stubs
 from minibcc.kernel.vm.native import FAST, GOOD, Level, session
-from minibcc.kernel.vm.translate import ABORT, CELLS, CPU, FRAME, LIMIT, SLOT, TAIL_CALLS
+from minibcc.kernel.vm.translate import (
+    ABORT,
+    CELLS,
+    CPU,
+    FRAME,
+    LIMIT,
+    NATIVE,
+    SLOT,
+    TAIL_CALLS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,8 +243,15 @@ class Jit:
         llvm = session()
         lifted = lift(image, llvm.header, debug=debug)
         code = llvm.compile(lifted.text, level)
-        callbacks = {symbol: self._symbol(symbol, image) for symbol in lifted.symbols}
+        callbacks = {
+            symbol: self._symbol(symbol, image)
+            for symbol in lifted.symbols
+            if not symbol.startswith(NATIVE)
+        }
         imports = {symbol: _address(callback) for symbol, callback in callbacks.items()}
+        for symbol in lifted.symbols:
+            if symbol.startswith(NATIVE):
+                imports[symbol] = llvm.natives[symbol.removeprefix(NATIVE)]
         library = llvm.load(code, imports, [f"f{start}" for start in lifted.functions])
         functions: dict[int, Callable[..., int]] = {
             start: _FUNCTION(library[f"f{start}"]) for start in lifted.functions

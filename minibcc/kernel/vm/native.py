@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from minibcc.records import Record
@@ -84,6 +85,26 @@ class Session:
                     manager.run(function, builder)
         code: bytes = machine.emit_object(module)
         return code
+
+    @functools.cached_property
+    def natives(self) -> Any:
+        """The map operations of `natives.c`, addresses by name; some 50 ms the first time."""
+        text = files("minibcc.kernel.vm").joinpath("natives.ll").read_text()
+        module = self.llvm.parse_assembly(f"{self.header}\n{text}")
+        module.verify()
+        machine = self.machine(1)
+        options = self.llvm.create_pipeline_tuning_options(speed_level=2)
+        builder = self.llvm.create_pass_builder(machine, options)
+        manager = self.llvm.create_new_module_pass_manager()
+        for name in ("always_inliner", *GOOD.passes, "simplify_cfg"):
+            getattr(manager, f"add_{name}_pass")()
+        manager.run(module, builder)
+        names = [
+            function.name
+            for function in module.functions
+            if not function.is_declaration and function.linkage == self.llvm.Linkage.external
+        ]
+        return self.load(machine.emit_object(module), {}, names)
 
     def _pipeline(self, machine: Any, level: Level) -> tuple[Any, Any]:
         options = self.llvm.create_pipeline_tuning_options(speed_level=2)

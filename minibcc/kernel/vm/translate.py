@@ -35,6 +35,8 @@ _SIGNATURES = {
     "tail_return": "void ()",
 }
 _HELPER = "i64 (i64, i64, i64, i64, i64)"
+NATIVE = "native_"
+"""What a symbol is called that stands for a function of `natives.c`, before its name."""
 
 
 class Translator(Writer):
@@ -206,6 +208,13 @@ class Translator(Writer):
         result = self.call(f"helper_{number}", *arguments)
         self.check()
         return result
+
+    def native(self, name: str, *arguments: str) -> str:
+        """The result of a function of `natives.c`: such neither fail nor call."""
+        symbol = NATIVE + name
+        self.symbols.setdefault(symbol, f"i64 ({', '.join(['i64'] * len(arguments))})")
+        passed = ", ".join(f"i64 {argument}" for argument in arguments)
+        return self.new(f"call i64 @{symbol}({passed})")
 
     def cpu(self) -> str:
         """Where the program runs."""
