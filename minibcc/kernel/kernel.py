@@ -108,7 +108,7 @@ class Kernel:
         self.contexts = ContextPool(memory)
         self.packets: dict[int, Packet] = {}
         """Packets under way, by the address of their context."""
-        self.environment = Environment(MachineTypes(machine), probe_loads=True)
+        self.environment = Environment(MachineTypes(machine), machine.cpus, probe_loads=True)
         self.map_at: dict[int, Map] = {}
         """Maps by the address that programs hold."""
         self.lock = threading.RLock()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from random import Random
+
 import pytest
 
 from minibcc.abi.bpf import AttachType, ProgType
+from minibcc.btf.layout import Kind
 from minibcc.btf.types import Func, FuncProto, Int, Member, Param, Ptr, Struct, Type
 from minibcc.isa.text import assemble
 from minibcc.kernel.verifier.contract import Environment, Source, Verdict
 from minibcc.kernel.verifier.verify import verify
+from tests.verifier import oracle
 
 U32 = Int("unsigned int", 4, False)
 U64 = Int("unsigned long", 8, False)
@@ -45,7 +50,15 @@ def judge(text: str, environment: Environment = KERNEL, **fields: object) -> Ver
             "r1 = *(u64 *)(r0 +8)\nr2 = *(u64 *)(r1 +16)",
             "access beyond struct file at off 16 size 8",
         ),
-        ("r1 = *(u64 *)(r0 +16)\nr2 = *(u64 *)(r1 +0)", "R1 invalid mem access 'scalar'"),
+        ("r1 = *(u64 *)(r0 +16)\nr2 = *(u64 *)(r1 +80)", ""),
+        (
+            "r1 = *(u64 *)(r0 +16)\n*(u64 *)(r1 +0) = 1",
+            "R1 cannot write into rdonly_untrusted_mem",
+        ),
+        (
+            "r1 = *(u64 *)(r0 +16)\nr2 = 5\nr2 += r1",
+            "not decided: a number plus a pointer to memory that is not trusted",
+        ),
         ("r1 = *(u32 *)(r0 +4)", "struct task_struct doesn't have field at offset 4"),
         (
             "r1 = *(u32 *)(r0 +8)",
@@ -72,6 +85,25 @@ def test_a_kernel_that_does_not_run_such_loads_gets_none() -> None:
     assert verdict.refusal.code == "verify/not-decided"
 
 
+def test_a_load_is_of_one_kind_of_memory() -> None:
+    """Loads that may fault are other instructions than those of a program's own memory."""
+    text = """
+        r6 = r10
+        r6 += -8
+        *(u64 *)(r6 +0) = 0
+        call bpf_get_prandom_u32#7
+        r7 = r0
+        call bpf_get_current_task_btf#158
+        r1 = r6
+        if r7 == 0 goto pc+1
+        r1 = *(u64 *)(r0 +16)
+        r2 = *(u64 *)(r1 +0)
+    """
+    verdict = judge(text)
+    assert verdict.refusal is not None
+    assert verdict.refusal.code == "verify/not-decided"
+
+
 @pytest.mark.parametrize(
     ("text", "attach", "accepted"),
     [
@@ -85,3 +117,53 @@ def test_a_kernel_that_does_not_run_such_loads_gets_none() -> None:
 def test_traced_arguments(text: str, attach: AttachType, accepted: bool) -> None:
     verdict = judge(text, prog_type=ProgType.TRACING, attach_type=attach, attach_func=OPEN)
     assert verdict.accepted == accepted
+
+
+class Live:
+    """The types of the kernel that this machine runs."""
+
+    def __init__(self) -> None:
+        from minibcc.btf.decode import Btf
+
+        self.types = Btf(Path("/sys/kernel/btf/vmlinux").read_bytes())
+
+    def find(self, name: str, /) -> Type | None:
+        return self.types.find(Kind.STRUCT, name)
+
+
+SIZES = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
+USES = ("", "if r1 == 0 goto pc+1\n", "r1 += 8\n", "r1 *= 3\n", "r1 -= r0\n")
+
+
+@pytest.mark.kernel
+def test_every_kind_of_field_as_the_kernel() -> None:
+    """Loads at random places of the largest structure, and through what they give."""
+    if reason := oracle.available():
+        pytest.skip(reason)
+    if not Path("/sys/kernel/btf/vmlinux").exists():
+        pytest.skip("the kernel has no BTF")
+    here = Environment(Live(), 0, True)
+    task = here.types.find("task_struct") if here.types else None
+    assert isinstance(task, Struct)
+    rng = Random(1)
+    undecided = 0
+    for _ in range(400):
+        size = rng.choice((1, 2, 4, 8, 8))
+        offset = rng.randrange(-8, task.size + 16)
+        if rng.random() < 0.7:
+            offset &= -size
+        if rng.random() < 0.4:
+            offset, size = rng.choice(task.members).offset // 8, 8
+        text = f"{CURRENT}r1 = *({SIZES[size]} *)(r0 {offset:+d})\n"
+        if size == 8 and rng.random() < 0.6:
+            text += rng.choice(USES)
+            text += f"r2 = *({rng.choice(list(SIZES.values()))} *)(r1 +{rng.randrange(200)})"
+        verdict = judge(text, here)
+        if verdict.refusal is not None and verdict.refusal.code == "verify/not-decided":
+            undecided += 1
+            continue
+        source = Source(tuple(assemble(text.rstrip() + EXIT)), ProgType.KPROBE)
+        number, log = oracle.load(source, 1)
+        message = verdict.refusal.message if verdict.refusal else ""
+        assert (verdict.errno, message in log) == (number, True), f"{text}\n{message}\n{log}"
+    assert undecided < 20

@@ -30,6 +30,7 @@ from minibcc.kernel.verifier.state import (
     SOCKET,
     TCP_SOCK,
     TRUSTED,
+    UNTRUSTED,
     Link,
     Register,
     State,
@@ -111,7 +112,9 @@ def _decide(operation: int, wide: bool, left: Register, right: Register) -> bool
     if not known or right.range.value & (-1 if wide else 0xFFFF_FFFF):
         return None
     trusted = left.kind == BTF | TRUSTED
-    if left.kind & MAYBE_NULL or not (trusted or left.kind & BASE in _NEVER_NULL):
+    if left.kind & (MAYBE_NULL | UNTRUSTED):
+        return None
+    if not (trusted or left.kind & BASE in _NEVER_NULL):
         return None
     return {JEQ: False, JNE: True}.get(operation)
 

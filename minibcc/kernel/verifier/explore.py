@@ -2,7 +2,6 @@
 
 One path is followed at a time. Where a jump may go both ways the other way is put aside, and taken
 up when this path has ended. At marked slots the state is compared with those of earlier visits:
-up when this path has ended. At marked slots the state is compared with those of earlier visits:
 what an earlier, finished visit covers needs no second look. The walk ends when nothing is left, at
 ``pop_stack`` of kernel/bpf/verifier.c.
 """
@@ -31,11 +30,13 @@ from minibcc.kernel.verifier.state import (
     SOCK_COMMON,
     SOCKET,
     TCP_SOCK,
+    UNTRUSTED,
     Frame,
     Link,
     Refused,
     Register,
     State,
+    undecided,
 )
 
 if TYPE_CHECKING:
@@ -170,7 +171,11 @@ class Walk:
         """One load or store cannot be of the context on one path and of a map on another: the
         kernel rewrites the instruction for what it found."""
         before = self.accesses.setdefault(self.slot, kind)
-        if before != kind and (before & BASE in _CONVERTED or kind & BASE in _CONVERTED):
+        if before == kind or before & BASE == kind & BASE == BTF:
+            return
+        if (before | kind) & UNTRUSTED:
+            raise undecided("one load of memory that is trusted on one path and not on another")
+        if before & BASE in _CONVERTED or kind & BASE in _CONVERTED:
             raise Refused(
                 EINVAL,
                 "verify/mixed-pointers",

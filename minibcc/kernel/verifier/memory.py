@@ -30,6 +30,7 @@ from minibcc.kernel.verifier.state import (
     SOCKET,
     STACK,
     TCP_SOCK,
+    UNTRUSTED,
     Refused,
     Register,
     kind_name,
@@ -100,7 +101,8 @@ def read_memory(
     if kind & MAYBE_NULL:
         raise grants.no_memory(base, register)
     if base_kind == MEMORY:
-        grants.region(base, register, inside, size, base.room)
+        if not kind & UNTRUSTED:  # else it is read by loads that may fault: there are no bounds
+            grants.region(base, register, inside, size, base.room)
         return scalar(ANY, walk.slot)
     if kind in _PACKETS:
         grants.packet(base, register, inside, size)

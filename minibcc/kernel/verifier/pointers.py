@@ -26,10 +26,12 @@ from minibcc.kernel.verifier.state import (
     PACKET,
     PACKET_META,
     STACK,
+    UNTRUSTED,
     Refused,
     Register,
     kind_name,
     scalar,
+    undecided,
 )
 from minibcc.kernel.verifier.tnum import U64
 from minibcc.kernel.verifier.values import ANY, S64_MAX, S64_MIN, Range, deduce, signed64
@@ -118,6 +120,11 @@ def move(
             help=("test it first: if (!pointer) return 0;",),
         )
     base = pointer.kind & BASE
+    if base == MEMORY and pointer.kind & UNTRUSTED:
+        if reversed_:
+            # Linux 6.18 leaves the number as it was, and then believes in a wrong value.
+            raise undecided("a number plus a pointer to memory that is not trusted")
+        return pointer  # loads there may fault, so that it does not matter where it points
     if base not in _MOVABLE and not (
         base == MAP and value.known and not value.value and operation == ADD
     ):

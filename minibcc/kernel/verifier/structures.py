@@ -13,11 +13,13 @@ from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING, TypeAlias
 
 from minibcc.abi.bpf import AttachType
-from minibcc.btf.types import Array, Enum, Int, Ptr, Struct, size_of, strip
+from minibcc.btf.types import Array, Enum, Int, Ptr, Struct, TypeTag, size_of, strip
 from minibcc.kernel.verifier import grants
 from minibcc.kernel.verifier.log import tnum_text
 from minibcc.kernel.verifier.state import (
     BTF,
+    MEMORY,
+    READ_ONLY,
     TRUSTED,
     UNTRUSTED,
     Refused,
@@ -111,6 +113,8 @@ def load(walk: Walk, base: Register, register: int, offset: int, size: int) -> R
         if found is None:
             return scalar(ANY, walk.slot)
         target, certain = found
+        if not isinstance(target, Struct):
+            return pointer(MEMORY | READ_ONLY | UNTRUSTED, walk.slot)
         flags = base.kind & UNTRUSTED if certain else UNTRUSTED
         return pointer(BTF | flags, walk.slot, object=target)
     raise Refused(EACCES, "verify/modified-pointer", message, origins=grants.origin(base))
@@ -120,41 +124,50 @@ def _bad_field(message: str, errno: int = EACCES) -> Refused:
     return Refused(errno, "verify/memory-bounds", message, needs="a field, inside its bounds")
 
 
-_Target: TypeAlias = "tuple[Struct, bool] | None"
-"""What a field points to, and whether that is certain (in a union it is not); None: a number."""
+_Target: TypeAlias = "tuple[Type | None, bool] | None"
+"""What a pointer found points to, and whether that is certain (in a union it is not); None: a
+number."""
 
 
-def _field(struct: Struct, offset: int, size: int) -> _Target:
-    """What the field at `offset` is."""
+def _field(struct: Struct, offset: int, size: int, certain: bool = True) -> _Target:
+    """What the field at `offset` is; `certain` is False below a union."""
     name = struct.name or "(anon)"
+    if struct.union and len(struct.members) != 1:
+        certain = False
     if offset + size > struct.size:
-        if struct.members and _flexible(struct.members[-1].type):
-            raise undecided("flexible arrays of kernel structures")
-        raise _bad_field(f"access beyond struct {name} at off {offset} size {size}")
+        return _behind(struct, offset, size, certain)
     for member in struct.members:
         start = member.offset // 8
-        if member.bits:
-            end = (member.offset + member.bits + 7) // 8
-            if offset < end and offset + size > start:
-                return None
-            continue
         if offset + size <= start:
             break
-        if offset >= start + size_of(member.type):
+        if member.bits:
+            end = (member.offset + member.bits + 7) // 8
+            if offset <= start and end <= offset + size:
+                return None
             continue
-        found = _member(name, member, offset, size)
-        if found is not None and struct.union and len(struct.members) > 1:
-            return found[0], False
-        return found
+        if offset < start:
+            break
+        if offset < start + size_of(member.type):
+            return _member(name, member, offset, size, certain)
     raise _bad_field(f"struct {name} doesn't have field at offset {offset}", EINVAL)
 
 
-def _flexible(kind: Type) -> bool:
-    stripped = strip(kind)
-    return isinstance(stripped, Array) and not stripped.count
+def _behind(struct: Struct, offset: int, size: int, certain: bool) -> _Target:
+    """Past a structure's end there may be the elements of its last member, an array without a
+    size."""
+    last = struct.members[-1] if struct.members else None
+    kind = strip(last.type) if last is not None else None
+    if last is not None and isinstance(kind, Array) and not kind.count:
+        start, element = last.offset // 8, strip(kind.of)
+        if offset >= start and isinstance(element, Int):
+            return None
+        if offset >= start and isinstance(element, Struct) and element.size:
+            return _field(element, (offset - start) % element.size, size, certain)
+    name = struct.name or "(anon)"
+    raise _bad_field(f"access beyond struct {name} at off {offset} size {size}")
 
 
-def _member(name: str, member: Member, offset: int, size: int) -> _Target:
+def _member(name: str, member: Member, offset: int, size: int, certain: bool) -> _Target:
     start = member.offset // 8
     kind = strip(member.type)
     while isinstance(kind, Array):
@@ -163,17 +176,18 @@ def _member(name: str, member: Member, offset: int, size: int) -> _Target:
         kind = strip(kind.of)
     inside = offset - start
     if isinstance(kind, Struct):
-        return _field(kind, inside, size)
+        return _field(kind, inside, size, certain)
     if isinstance(kind, Ptr):
-        target = strip(kind.to)
         if inside or size != 8:
             raise _bad_field(
                 f"cannot access ptr member {member.name} with moff {start} in struct"
                 f" {name} with off {offset} size {size}"
             )
-        return (target, True) if isinstance(target, Struct) else None
+        if isinstance(kind.to, TypeTag):
+            raise undecided(f"pointers that are tagged {kind.to.name}")
+        return strip(kind.to), certain
     end = member.offset // 8 + size_of(member.type)
-    if offset + size > end:
+    if offset + size > end and certain:
         raise _bad_field(
             f"access beyond the end of member {member.name} (mend:{end}) in struct {name}"
             f" with off {offset} size {size}"
