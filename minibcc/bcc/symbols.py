@@ -212,7 +212,7 @@ class Symbols:
         return {
             name
             for name in kernel_symbols(system).functions
-            if pattern.match(name) and name not in excluded and not _UNPROBED.match(name)
+            if pattern.match(name) and name not in excluded and not re.match(_UNPROBED, name)
         }
 
     @staticmethod
@@ -315,7 +315,7 @@ class Symbols:
 
 
 # Functions that Linux does not let be probed, by how they are named.
-_UNPROBED = re.compile(rb"_kbl_addr_|__perf|perf_|__SCT__|.*\.cold(\.\d+)?$")
+_UNPROBED = rb"_kbl_addr_|__perf|perf_|__SCT__|.*\.cold(\.\d+)?$"
 
 
 def _listdir(system: System, path: str) -> list[str]:

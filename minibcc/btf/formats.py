@@ -45,11 +45,11 @@ _SPELLINGS = {
     "short int": "short",
     "_Bool": "bool",
 }
-_LINE = re.compile(
+_LINE = (
     r"\s*field:(?P<declaration>[^;]*);\s*offset:(?P<offset>\d+);\s*size:(?P<size>\d+);"
     r"(?:\s*signed:(?P<signed>\d+);)?"
 )
-_DECLARATION = re.compile(r"(?P<type>.*?)\s*(?P<name>\w+)(?:\[(?P<count>\d*)\])?$")
+_DECLARATION = r"(?P<type>.*?)\s*(?P<name>\w+)(?:\[(?P<count>\d*)\])?$"
 _SIZES = {1: "char", 2: "short int", 4: "int", 8: "long int"}
 
 
@@ -171,8 +171,8 @@ def fields(format: str) -> list[Field]:
     for line in format.splitlines():
         if not line.lstrip().startswith("field:"):
             continue
-        match = _LINE.match(line)
-        declaration = match and _DECLARATION.match(match["declaration"].strip())
+        match = re.match(_LINE, line)
+        declaration = match and re.match(_DECLARATION, match["declaration"].strip())
         if not match or not declaration:
             raise ValueError(f"this line of a tracepoint's format cannot be read: {line.strip()}")
         count = declaration["count"]

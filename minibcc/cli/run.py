@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from minibcc.system.interface import System
-    from minibcc.system.remote import Claim
+    from minibcc.system.remote import Claim, Server
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,14 +79,13 @@ def main(arguments: argparse.Namespace) -> int:
     if claim is not None:
         options = replace(options, first_id=claim.first_id)
     system = boot.system(options)
-    if claim is not None:
-        _serve(claim, system, arguments.script)
+    server = None if claim is None else _serve(claim, system, arguments.script)
     try:
         boot.use(_recorded(system, arguments.strace) if arguments.strace else system)
         return script.run(virtual=arguments.kernel == "sim")
     finally:
-        if claim is not None:
-            claim.release()
+        if server is not None:
+            server.stop()
 
 
 def _print_call(text: str) -> None:
@@ -111,9 +110,11 @@ def _claim() -> Claim | None:
         return None
 
 
-def _serve(claim: Claim, system: System, script: str) -> None:
+def _serve(claim: Claim, system: System, script: str) -> Server:
     from minibcc.cli.clock import START
     from minibcc.system.remote import Server
 
     facts = {"pid": os.getpid(), "script": script, "boot_time": START - system.now() / 1e9}
-    Server(claim, system, facts).start()
+    server = Server(claim, system, facts)
+    server.start()
+    return server

@@ -12,11 +12,9 @@ import importlib
 import os
 import signal
 import sys
-import traceback
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import minibcc
 from minibcc.cli.main import BUG, WRONG
@@ -25,6 +23,7 @@ from minibcc.errors import CompileError, LoadError, MinibccError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from importlib.abc import Loader
     from types import CodeType, FrameType, TracebackType
 
 PACKAGE = os.path.dirname(os.path.abspath(minibcc.__file__))
@@ -52,6 +51,8 @@ class Script:
         try:
             code = compile(self._content, self.path, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as wrong:
+            import traceback
+
             traceback.print_exception(type(wrong), wrong, None)
             return WRONG
         sys.meta_path.insert(0, BccFinder())
@@ -96,6 +97,8 @@ class Script:
             return WRONG
         ours, deepest = _is_bug(wrong)
         if ours:
+            import traceback
+
             traceback.print_exception(wrong)
             print(
                 f"minibcc: this is a bug in minibcc ({deepest}); please report it", file=sys.stderr
@@ -117,18 +120,21 @@ class Script:
         return "\n".join(filter(None, (render(found, sources), log)))
 
 
-class BccFinder(MetaPathFinder):
-    """Answers `minibcc.bcc` to ``import bcc``, and its modules to ``import bcc.table``."""
+class BccFinder:
+    """Answers `minibcc.bcc` to ``import bcc``, and its modules to ``import bcc.table``.
+
+    A finder by its methods: the base classes in importlib.abc cost more to import than minibcc.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname != "bcc" and not fullname.startswith("bcc."):
             return None
-        return ModuleSpec(fullname, BccLoader(), is_package=fullname == "bcc")
+        return ModuleSpec(fullname, cast("Loader", BccLoader()), is_package=fullname == "bcc")
 
 
-class BccLoader(Loader):
+class BccLoader:
     """ "Loads" a module by finding the one that is there."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -165,7 +171,9 @@ def _is_ours(frame: FrameType) -> bool:
 def _is_bug(wrong: BaseException) -> tuple[bool, str]:
     """Whether an exception is minibcc's own fault, and the module that raised it. The library
     raises what BCC raises (KeyError, ValueError, OSError); from below it nothing else should."""
-    frames = [frame for frame, _ in traceback.walk_tb(wrong.__traceback__)]
+    from traceback import walk_tb
+
+    frames = [frame for frame, _ in walk_tb(wrong.__traceback__)]
     frame = frames[-1] if frames else None
     if frame is None or not _is_ours(frame) or isinstance(wrong, OSError):
         return False, ""

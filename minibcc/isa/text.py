@@ -266,13 +266,14 @@ _HOLES: Final = {
     "{dst}": r"(?P<dst>\d+)",
 }
 _WIDE_FORMS: Final = (
-    (0, re.compile(r"0x([0-9a-f]{1,16})")),
-    (1, re.compile(r"map\[(?:id:)?(\w+)\]")),
-    (2, re.compile(r"map\[(?:id:)?(\w+)\]\[0\]\+(\d+)")),
-    (3, re.compile(r"btf\[id:(\w+)\](?:\[obj:(\d+)\])?")),
-    (4, re.compile(r"subprog\[([+-]\d+)\]")),
-    (5, re.compile(r"map\[idx:(\d+)\]")),
-    (6, re.compile(r"map\[idx:(\d+)\]\+(\d+)")),
+    # Compiled when first used (and kept by `re`): printing, which everybody does, needs none.
+    (0, r"0x([0-9a-f]{1,16})"),
+    (1, r"map\[(?:id:)?(\w+)\]"),
+    (2, r"map\[(?:id:)?(\w+)\]\[0\]\+(\d+)"),
+    (3, r"btf\[id:(\w+)\](?:\[obj:(\d+)\])?"),
+    (4, r"subprog\[([+-]\d+)\]"),
+    (5, r"map\[idx:(\d+)\]"),
+    (6, r"map\[idx:(\d+)\]\+(\d+)"),
 )
 
 _patterns: list[tuple[Opcode, re.Pattern[str]]] = []
@@ -298,9 +299,9 @@ def _rows() -> list[tuple[Opcode, re.Pattern[str]]]:
     return _patterns
 
 
-_LINE = re.compile(r"(?:\d+:\s*)?(?:\(([0-9a-f]{2})\)\s*)?(.*)")
-_LABEL = re.compile(r"([A-Za-z_.][\w.]*):")
-_TARGET = re.compile(r"\b((?:goto|gotol|may_goto|call)\s+)([A-Za-z_.][\w.]*)$")
+_LINE: Final = r"(?:\d+:\s*)?(?:\(([0-9a-f]{2})\)\s*)?(.*)"
+_LABEL: Final = r"([A-Za-z_.][\w.]*):"
+_TARGET: Final = r"\b((?:goto|gotol|may_goto|call)\s+)([A-Za-z_.][\w.]*)$"
 
 
 def assemble(text: str, symbols: Mapping[str, int] | None = None) -> list[Instruction]:
@@ -321,15 +322,15 @@ def assemble(text: str, symbols: Mapping[str, int] | None = None) -> list[Instru
         words = re.split(r"\s*(?:;|/\*|//)", line, maxsplit=1)[0].strip()
         if not words or words.startswith("#"):
             continue
-        if label := _LABEL.fullmatch(words):
+        if label := re.fullmatch(_LABEL, words):
             if label[1] in labels:
                 raise AssemblyError("label defined twice", number, line)
             labels[label[1]] = len(slots)
             continue
-        found = _LINE.fullmatch(words)
+        found = re.fullmatch(_LINE, words)
         assert found is not None
         code, words = found[1] or "", found[2]
-        jump = _TARGET.search(words)
+        jump = re.search(_TARGET, words)
         target = jump[2] if jump and not _is_helper(jump) else ""
         if jump and target:
             words = f"{words[: jump.start()]}{jump[1]}pc+0"
@@ -411,16 +412,16 @@ def _fill_wide(
     row: Opcode, dst: int, wide: str, symbols: Mapping[str, int]
 ) -> list[Instruction] | None:
     pseudo, pattern = _WIDE_FORMS[row.src or 0]
-    found = pattern.fullmatch(wide)
+    found = re.fullmatch(pattern, wide)
     if found is None:
         return None
     first = found[1]
     if pseudo == 0:
         low, high = int(first, 16) & 0xFFFF_FFFF, int(first, 16) >> 32
     elif first in symbols:
-        low, high = symbols[first], int(found[2] or 0) if pattern.groups > 1 else 0
+        low, high = symbols[first], int(found[2] or 0) if len(found.groups()) > 1 else 0
     elif first.lstrip("+-").isdigit():
-        low, high = int(first), int(found[2] or 0) if pattern.groups > 1 else 0
+        low, high = int(first), int(found[2] or 0) if len(found.groups()) > 1 else 0
     else:
         return None
     return [

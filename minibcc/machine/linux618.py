@@ -6,8 +6,8 @@ index behind it); symbols and tracepoint formats are computed from them.
 
 from __future__ import annotations
 
+import os
 from functools import cache, cached_property
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from minibcc.btf.decode import Btf
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from minibcc.machine.symbols import Symbols
     from minibcc.machine.tracefs import Tracefs
 
+BLOB = os.path.join(os.path.dirname(__file__), "data", "linux-6.18.btf")
 NAMED = (Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.TYPEDEF)
 FUNCTION_POINTS = ("kprobe", "kretprobe", "fentry", "fexit")
 
@@ -25,7 +26,8 @@ FUNCTION_POINTS = ("kprobe", "kretprobe", "fentry", "fexit")
 @cache
 def _blob() -> bytes:
     """Read once a process, however many machines there are: 2.7 MB, in about a millisecond."""
-    return files("minibcc.machine").joinpath("data", "linux-6.18.btf").read_bytes()
+    with open(BLOB, "rb") as file:
+        return file.read()
 
 
 @cache

@@ -5,9 +5,10 @@ While a script runs, a daemon thread answers on a Unix socket in a folder of the
 GET_NEXT_ID, GET_FD_BY_ID, map lookups, and a few files. Requests travel as lines of JSON whose
 records are named from the tables below: data, never code.
 
-A running script owns a place, the socket ``N.sock``; its kernel's ids count from N * 10000 + 1, so
-an id means one object among all of a user's scripts. A socket that nobody answers is left over
-from a script that was killed, and is removed.
+A running script owns a place, the locked file ``N.lock``; its kernel's ids count from
+N * 10000 + 1, so an id means one object among all of a user's scripts. The lock goes with the
+process, however it ends; the socket ``N.sock`` may be left over from a script that was killed, and
+is removed. A script that ends at once never listens: see `Server`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
-import socket
 import stat
-import tempfile
 import threading
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,7 +28,8 @@ from minibcc.errors import SystemUnavailable
 from minibcc.records import Record, fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import socket
+    from collections.abc import Callable, Sequence
 
     from minibcc.abi.perf import PerfEventAttr
     from minibcc.abi.requests import Request
@@ -132,7 +131,7 @@ def folder() -> str:
     path = (
         os.path.join(base, "minibcc")
         if base and os.path.isdir(base)
-        else os.path.join(tempfile.gettempdir(), f"minibcc-{os.getuid()}")
+        else os.path.join(os.environ.get("TMPDIR", "/tmp"), f"minibcc-{os.getuid()}")
     )
     os.makedirs(path, mode=0o700, exist_ok=True)
     status = os.lstat(path)
@@ -145,27 +144,14 @@ class Claim:
     """A place among this user's running scripts, taken until `release`. Raises OSError."""
 
     def __init__(self) -> None:
-        self._folder = folder()
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            with _locked(self._folder):
-                self.number = self._free_number()
-                self.path = _socket_path(self._folder, self.number)
-                self.socket.bind(self.path)
-                self.socket.listen()
-        except BaseException:
-            self.socket.close()
-            raise
-
-    def _free_number(self) -> int:
+        place = folder()
         for number in range(PLACES):
-            path = _socket_path(self._folder, number)
-            if not os.path.exists(path):
-                return number
-            probe = _connect(path)
-            if probe is None:
-                return number
-            probe.close()
+            lock = _lock(place, number)
+            if lock is not None:
+                self.number = number
+                self.path = _socket_path(place, number)
+                self._lock = lock
+                return
         raise OSError(errno.EMFILE, "too many scripts are running")
 
     @property
@@ -174,34 +160,41 @@ class Claim:
         return self.number * IDS_EACH + 1
 
     def release(self) -> None:
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)  # wakes whoever waits in accept()
-        self.socket.close()
-        with contextlib.suppress(OSError):
-            os.unlink(self.path)
+        """Gives the place up; the file stays, so that nobody locks one that is about to go."""
+        if self._lock >= 0:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _lock(place: str, number: int) -> int | None:
+    """The place's lock, as a descriptor that holds it; None if a running script has it."""
+    lock = os.open(os.path.join(place, f"{number}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
 
 
 def _socket_path(place: str, number: int) -> str:
     return os.path.join(place, f"{number}.sock")
 
 
-@contextlib.contextmanager
-def _locked(place: str) -> Iterator[None]:
-    """Only one process at a time looks for a free place."""
-    with open(os.path.join(place, "lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _connect(path: str) -> socket.socket | None:
-    """A connection, or None where nobody listens any more: the socket is removed then."""
+    """A connection, or None where nobody listens any more."""
+    import socket
+
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(path)
     except (ConnectionRefusedError, FileNotFoundError):
         connection.close()
-        with contextlib.suppress(OSError):
-            os.unlink(path)
         return None
     except OSError:
         connection.close()
@@ -213,19 +206,32 @@ def _connect(path: str) -> socket.socket | None:
 
 
 class Server:
-    """Answers for `system`; `facts` is what a looker is told first (a JSON object)."""
+    """Answers for `system`; `facts` is what a looker is told first (a JSON object).
+
+    It listens `DELAY` seconds after its start: a script that is over by then has nothing to show,
+    and should not wait for sockets to be imported.
+    """
+
+    DELAY = 0.1
 
     def __init__(self, claim: Claim, system: System, facts: dict[str, Any]) -> None:
         self._claim = claim
         self._system = system
         self._facts = facts
         self._threads: list[threading.Thread] = []
+        self._stopped = threading.Event()
+        self._socket: socket.socket | None = None
 
     def start(self) -> None:
         self._spawn(self._accept)
 
     def stop(self) -> None:
         """Gives the place up, and waits for the answers that are under way."""
+        self._stopped.set()
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(2)  # SHUT_RDWR: wakes whoever waits in accept()
+            self._socket.close()
         self._claim.release()
         for thread in self._threads:
             thread.join(timeout=1.0)
@@ -237,14 +243,29 @@ class Server:
         thread.start()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._claim.socket.accept()
-            except OSError:
-                return
-            self._spawn(self._serve, connection)
+        if self._stopped.wait(self.DELAY):
+            return
+        try:
+            listener = self._listen()
+            while not self._stopped.is_set():
+                connection, _ = listener.accept()
+                self._spawn(self._serve, connection)
+        except OSError:
+            return
+
+    def _listen(self) -> socket.socket:
+        import socket
+
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._claim.path)  # left over: the place is ours
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.bind(self._claim.path)
+        self._socket.listen()
+        return self._socket
 
     def _serve(self, connection: socket.socket) -> None:
+        import json
+
         opened: set[int] = set()
         try:
             with connection, connection.makefile("rwb") as stream:
@@ -259,6 +280,8 @@ class Server:
                     self._system.close(fd)
 
     def _answer(self, line: bytes, opened: set[int]) -> dict[str, Any]:
+        import json
+
         try:
             return {"answer": to_data(self._call(json.loads(line), opened))}
         except OSError as wrong:
@@ -269,6 +292,8 @@ class Server:
     def _call(self, call: dict[str, Any], opened: set[int]) -> Any:
         match call:
             case {"call": "facts"}:
+                import json
+
                 return json.dumps(self._facts)
             case {"call": "now"}:
                 return self._system.now()
@@ -302,9 +327,13 @@ class RemoteSystem:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._stream = connection.makefile("rwb")
+        import json
+
         self.facts: dict[str, Any] = json.loads(self._ask({"call": "facts"}))
 
     def _ask(self, call: dict[str, Any]) -> Any:
+        import json
+
         try:
             self._stream.write(json.dumps(call).encode() + b"\n")
             self._stream.flush()
@@ -383,4 +412,9 @@ def running() -> list[RemoteSystem]:
         if connection is not None:
             with contextlib.suppress(SystemUnavailable, ValueError):
                 systems.append(RemoteSystem(connection))
+        elif (lock := _lock(place, number)) is not None:
+            # Its script was killed.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(_socket_path(place, number))
+            os.close(lock)
     return systems

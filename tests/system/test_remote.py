@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,8 @@ def served():
     system = boot.system(boot.Options(first_id=claim.first_id))
     server = remote.Server(claim, system, {"pid": 7, "boot_time": 1.5})
     server.start()
-    looking = remote.running()
+    while not (looking := remote.running()):
+        time.sleep(0.01)
     yield system, looking[0]
     for each in looking:
         each.disconnect()
@@ -130,7 +132,7 @@ def test_ids_differ_between_scripts(runtime):
     assert third.number == 0
     third.release()
     second.release()
-    assert [name for name in os.listdir(runtime) if name != "lock"] == []
+    assert sorted(os.listdir(runtime)) == ["0.lock", "1.lock"]
 
 
 def test_the_folder_is_the_users_own(runtime):
