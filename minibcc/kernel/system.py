@@ -188,7 +188,10 @@ class SimulatedSystem:
 
     def _sleep(self, woken: Callable[[], bool], until: int | None) -> None:
         """Lets the machine play on until `woken()`, or until the time `until`."""
-        if self.machine.advance(until, woken) or woken():
+        over = self.machine.finished
+        if (not over or self._interrupted) and self.machine.advance(until, woken):
+            return
+        if not over and woken():
             return
         if not self._interrupted:
             self._interrupted = True

@@ -74,15 +74,15 @@ class Kernel:
         arguments = tuple(argument & U64 for argument in arguments)
         if hooks.watched(point := Point("kprobe", name)):
             registers = dict(zip(ARGUMENT_REGISTERS, arguments, strict=False))
-            hooks.fire(self._event(point, registers=registers))
+            hooks.pass_by(self._event(point, registers=registers))
         if hooks.watched(point := Point("fentry", name)):
-            hooks.fire(self._event(point, arguments=arguments))
+            hooks.pass_by(self._event(point, arguments=arguments))
         machine.spend(spend)
         result = body()
         if hooks.watched(point := Point("kretprobe", name)):
-            hooks.fire(self._event(point, registers={"ax": result & U64}))
+            hooks.pass_by(self._event(point, registers={"ax": result & U64}))
         if hooks.watched(point := Point("fexit", name)):
-            hooks.fire(self._event(point, arguments=(*arguments, result & U64)))
+            hooks.pass_by(self._event(point, arguments=(*arguments, result & U64)))
         return result
 
     def tracepoint(
@@ -91,9 +91,9 @@ class Kernel:
         """Fires ``category:name`` with its fields, and the raw tracepoint with its arguments."""
         hooks = self.machine.hooks
         if hooks.watched(point := Point("tracepoint", f"{category}:{name}")):
-            hooks.fire(self._event(point, fields=fields))
+            hooks.pass_by(self._event(point, fields=fields))
         if hooks.watched(point := Point("raw_tracepoint", name)):
-            hooks.fire(self._event(point, arguments=tuple(value & U64 for value in raw)))
+            hooks.pass_by(self._event(point, arguments=tuple(value & U64 for value in raw)))
 
     def system_call(
         self, name: str, arguments: Sequence[int], body: Callable[[], int], *, spend: int = 500

@@ -60,6 +60,7 @@ class Hooks:
 
     def __init__(self) -> None:
         self._watchers: dict[Point, list[Callback]] = {}
+        self._failure: BaseException | None = None
 
     def attach(self, point: Point, callback: Callback) -> Callable[[], None]:
         """Calls `callback` at each event of `point` until the returned function is called."""
@@ -79,8 +80,31 @@ class Hooks:
         return point in self._watchers
 
     def fire(self, event: Event) -> list[int | None]:
-        """Calls whoever watches the event's point; their answers."""
-        return [callback(event) for callback in tuple(self._watchers.get(event.point, ()))]
+        """Calls whoever watches the event's point; their answers. All are called, whatever one
+        of them raises: that comes out behind the last."""
+        answers = self._call(event)
+        self.raise_failure()
+        return answers
+
+    def pass_by(self, event: Event) -> list[int | None]:
+        """`fire` for whoever is in the middle of something: what a callback raises (Ctrl-C comes
+        anywhere) is kept for `raise_failure`."""
+        return self._call(event)
+
+    def raise_failure(self) -> None:
+        """Raises what the first callback raised since the last time, if one did."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _call(self, event: Event) -> list[int | None]:
+        answers = []
+        for callback in tuple(self._watchers.get(event.point, ())):
+            try:
+                answers.append(callback(event))
+            except BaseException as wrong:
+                self._failure = self._failure or wrong
+        return answers
 
     def points(self) -> Iterator[Point]:
         return iter(tuple(self._watchers))

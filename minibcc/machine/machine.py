@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from minibcc.btf.types import Type
     from minibcc.machine.hooks import Point
     from minibcc.machine.kerneldata import KernelData
-    from minibcc.machine.scheduler import Behaviour
+    from minibcc.machine.scheduler import Behaviour, Turn
 
 UPTIME = 1_000_000_000_000
 """The clock when a scenario starts: ns since boot."""
@@ -88,22 +88,29 @@ class Machine:
 
     def advance(self, until: int | None, stop: Callable[[], bool] | None = None) -> bool:
         """Plays the scenario up to time `until` (None: to its end), or until `stop()` is true
-        after a step. False if the scenario was over before; the clock then stands at `until`."""
-        while not self.finished:
-            time = self._scheduler.next_time()
-            if time is None or (self._end is not None and time >= self._end):
-                self.finished = True
+        after a step. False if it came to its end, where the clock then stands; if it was over
+        before, the clock goes to `until`."""
+        if self.finished:
+            self._clock = max(self._clock, until or 0)
+            return False
+        while True:
+            turn = self._scheduler.next()
+            due = self._end if turn is None else max(turn.at, self._clock)
+            over = turn is None or (self._end is not None and turn.at >= self._end)
+            if over and self._end is not None:
+                due = self._end
+            if due is None:
                 break
-            if until is not None and max(time, self._clock) > until:
-                self._set_clock(until)
+            if until is not None and due > until:
+                self._move(until)
                 return True
-            self._step()
+            self._move(due)
+            if turn is None or over:
+                break
+            self._step(turn)
             if stop is not None and stop():
                 return True
-        if until is not None:
-            self._set_clock(until)
-        elif self._end is not None:
-            self._set_clock(self._end)
+        self.finished = True
         return False
 
     @property
@@ -111,25 +118,32 @@ class Machine:
         """The processor that the current task runs on."""
         return self.current.cpu
 
-    def _set_clock(self, time: int) -> None:
+    def _move(self, time: int) -> None:
+        """The clock goes on to `time`. Where `pace` raises, nothing has happened yet."""
         if time > self._clock:
             if self.pace is not None:
                 self.pace(time)
             self._clock = time
 
-    def _step(self) -> None:
-        time, task, behaviour = self._scheduler.pop()
-        self._set_clock(time)
-        self.current = task
+    def _step(self, turn: Turn) -> None:
+        """A task wakes, or runs until it next yields."""
+        self._scheduler.take(turn)
+        if turn.wakes:
+            return
+        task = self.current = turn.task
         try:
-            step = next(behaviour)
-        except StopIteration:
+            step = next(turn.behaviour)
+        except BaseException as end:
+            # Whatever else than its end came out of the behaviour killed it.
             self._scheduler.ended(self._clock, task)
             self.tasks.pop(task.pid, None)
+            if not isinstance(end, StopIteration):
+                raise
         else:
-            self._scheduler.yielded(self._clock, task, behaviour, step)
+            self._scheduler.yielded(self._clock, task, turn.behaviour, step)
         finally:
             self.current = self.idle[task.cpu]
+        self.hooks.raise_failure()
 
     # --- tasks -------------------------------------------------------------------------------
 
