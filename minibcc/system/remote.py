@@ -39,6 +39,8 @@ R = TypeVar("R")
 
 IDS_EACH = 10_000
 PLACES = 100_000
+PATIENCE = 1.0
+"""Seconds to wait for a script that has begun and does not listen yet."""
 
 REQUESTS: dict[str, type[Record]] = {
     kind.__name__: kind
@@ -187,19 +189,26 @@ def _socket_path(place: str, number: int) -> str:
 
 
 def _connect(path: str) -> socket.socket | None:
-    """A connection, or None where nobody listens any more."""
+    """A connection to a script that runs, which may be about to listen; None where it never does,
+    or has ended."""
     import socket
+    import time
 
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.connect(path)
-    except (ConnectionRefusedError, FileNotFoundError):
-        connection.close()
-        return None
-    except OSError:
-        connection.close()
-        raise
-    return connection
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            connection.close()
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.01)
+        except OSError:
+            connection.close()
+            raise
+        else:
+            return connection
 
 
 # --- the side that is looked at ------------------------------------------------------------------
@@ -402,19 +411,21 @@ def running() -> list[RemoteSystem]:
     except OSError as wrong:
         raise SystemUnavailable(f"cannot look for running scripts: {wrong}") from None
     numbers = sorted(
-        int(name.removesuffix(".sock"))
+        int(name.removesuffix(".lock"))
         for name in os.listdir(place)
-        if name.endswith(".sock") and name.removesuffix(".sock").isdigit()
+        if name.endswith(".lock") and name.removesuffix(".lock").isdigit()
     )
     systems = []
     for number in numbers:
+        lock = _lock(place, number)
+        if lock is not None:
+            # Nobody is there; a script that was killed has left its socket.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(_socket_path(place, number))
+            os.close(lock)
+            continue
         connection = _connect(_socket_path(place, number))
         if connection is not None:
             with contextlib.suppress(SystemUnavailable, ValueError):
                 systems.append(RemoteSystem(connection))
-        elif (lock := _lock(place, number)) is not None:
-            # Its script was killed.
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(_socket_path(place, number))
-            os.close(lock)
     return systems

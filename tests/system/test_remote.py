@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import time
 
 import pytest
 from hypothesis import given
@@ -27,8 +26,7 @@ def served():
     system = boot.system(boot.Options(first_id=claim.first_id))
     server = remote.Server(claim, system, {"pid": 7, "boot_time": 1.5})
     server.start()
-    while not (looking := remote.running()):
-        time.sleep(0.01)
+    looking = remote.running()
     yield system, looking[0]
     for each in looking:
         each.disconnect()
@@ -145,7 +143,7 @@ def test_the_folder_is_the_users_own(runtime):
 
 
 def test_a_socket_that_nobody_answers_is_removed(runtime):
-    remote.folder()
+    remote.Claim().release()
     dead = socket.socket(socket.AF_UNIX)
     dead.bind(str(runtime / "0.sock"))
     dead.close()
