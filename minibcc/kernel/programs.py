@@ -67,7 +67,7 @@ def load(kernel: Kernel, request: ProgLoad) -> Loaded:
     if request.log_level & ~LOG_MASK:
         raise failure(EINVAL)
     check_sleepable(request)
-    maps = _maps(kernel, instructions)
+    maps, others = _maps(kernel, instructions)
     btf = None
     if request.prog_btf_fd is not None and (request.func_info or request.line_info):
         btf = kernel.descriptors.object(request.prog_btf_fd, BtfObject)
@@ -86,6 +86,7 @@ def load(kernel: Kernel, request: ProgLoad) -> Loaded:
             has_btf=btf is not None,
             log_level=request.log_level,
             attach_func=attach_func,
+            others=others,
         ),
         kernel.environment,
     )
@@ -209,16 +210,20 @@ def check_sleepable(request: ProgLoad) -> None:
         raise ProgramRefused(EINVAL, os.strerror(EINVAL), log, refusal)
 
 
-def _maps(kernel: Kernel, instructions: Sequence[Instruction]) -> dict[int, Map]:
-    """The maps that the instructions name, by descriptor; what is no map is left out."""
+def _maps(
+    kernel: Kernel, instructions: Sequence[Instruction]
+) -> tuple[dict[int, Map], frozenset[int]]:
+    """The maps that the instructions name, by descriptor, and the descriptors of other things."""
     found: dict[int, Map] = {}
+    others = set()
     for insn in instructions:
         if insn.code == LD_IMM64 and insn.src in (Pseudo.MAP_FD, Pseudo.MAP_VALUE):
             try:
                 found[insn.imm] = kernel.map_of(insn.imm)
-            except OSError:
-                continue
-    return found
+            except OSError as wrong:
+                if wrong.errno == EINVAL:
+                    others.add(insn.imm)
+    return found, frozenset(others)
 
 
 def _functions(request: ProgLoad, btf: BtfObject | None) -> tuple[tuple[int, Func], ...]:

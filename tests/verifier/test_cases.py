@@ -88,11 +88,13 @@ def test_the_kernel_says_so(case: Case) -> None:
 
 
 def _comparable(log: str) -> list[str]:
-    """A log's lines without addresses, column widths and counts of states."""
+    """A log's lines without addresses and counts of states."""
     out = []
     for line in log.split("\n"):
-        line = re.sub(r"(\(18\) r\d) = 0x\w+", r"\1 = ?", line)
-        out.append(re.sub(r" +;", " ;", line.split(" max_states")[0]))
+        wide = re.sub(r"(\(18\) r\d) = 0x\w+", r"\1 = ?", line)
+        if wide != line:  # an address is as wide as it is, and the column behind it moves
+            wide = re.sub(r" +;", " ;", wide)
+        out.append(wide.split(" max_states")[0])
     return out
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from minibcc.abi.bpf import AttachType, ProgType
+from minibcc.abi.bpf import AttachType, MapType, ProgType
 from minibcc.btf.layout import Kind
-from minibcc.btf.types import Func, FuncProto, Int, Member, Param, Ptr, Struct, Type
+from minibcc.btf.types import Array, Func, FuncProto, Int, Member, Param, Ptr, Struct, Type
 from minibcc.isa.text import assemble
-from minibcc.kernel.verifier.contract import Environment, Source, Verdict
+from minibcc.kernel.verifier.contract import Environment, MapFacts, Source, Verdict
 from minibcc.kernel.verifier.verify import verify
 from tests.verifier import oracle
 
@@ -167,3 +168,22 @@ def test_every_kind_of_field_as_the_kernel() -> None:
         message = verdict.refusal.message if verdict.refusal else ""
         assert (verdict.errno, message in log) == (number, True), f"{text}\n{message}\n{log}"
     assert undecided < 20
+
+
+def test_locks_in_map_values_are_not_decided() -> None:
+    """Plain stores into a lock would be accepted by one who does not know of it."""
+    lock = Struct("bpf_spin_lock", 4, (Member("val", U32, 0),))
+    value = Struct("value", 8, (Member("lock", lock, 0), Member("count", U32, 32)))
+    facts = MapFacts(MapType.ARRAY, 4, 8, 1, value_type=value)
+    code = tuple(assemble("r1 = map[1]" + EXIT, {"1": 1}))
+    verdict = verify(Source(code, ProgType.XDP, maps={1: facts}))
+    assert verdict.refusal is not None
+    assert verdict.refusal.code == "verify/not-decided"
+    facts.value_type = Array(U64, 1)
+    assert verify(Source(code, ProgType.XDP, maps={1: facts})).accepted
+
+
+def test_a_descriptor_of_something_else() -> None:
+    code = tuple(assemble("r1 = map[1]" + EXIT, {"1": 1}))
+    assert verify(Source(code, ProgType.XDP)).errno == errno.EBADF
+    assert verify(Source(code, ProgType.XDP, others=frozenset({1}))).errno == errno.EINVAL

@@ -53,7 +53,8 @@ class Source(Record):
     """A program to verify.
 
     `instructions` are its slots with descriptors in place; `maps` says what map a descriptor
-    names (one that is missing is refused with EBADF, as in Linux). `gpl` is whether its licence is
+    names (one that is missing is refused with EBADF, as in Linux, one in `others`, which is of
+    something else, with EINVAL). `gpl` is whether its licence is
     compatible. `functions` are (first slot, BTF function) of func_info, `lines` those of
     line_info; `has_btf` is whether the program came with BTF. `log_level` is `LogLevel`.
     """
@@ -69,6 +70,7 @@ class Source(Record):
     has_btf: bool = False
     log_level: int = 0
     attach_func: Func | None = None
+    others: frozenset[int] = frozenset()
 
 
 class KernelTypes(Protocol):

@@ -103,7 +103,7 @@ class Log:
             width = self._insn_width
             column = max(width + _STEP // 2, _ALIGNMENT)
             column = (column + _STEP - 1) // _STEP * _STEP
-            self.write(" " * (column - width - 1) + " ;" + state + "\n")
+            self.write(" " * (column - width - 1) + ";" + state + "\n")
         else:
             self.write(f"{slot}:{state}\n")
 
