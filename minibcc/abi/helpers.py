@@ -14,6 +14,7 @@ Source: the kernel's own answers (6.18, measured) and include/uapi/linux/bpf.h.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from minibcc.abi.bpf import AttachType, ProgType
@@ -76,28 +77,36 @@ class Helper(NamedTuple):
 
 # --- the table --------------------------------------------------------------------------------
 
-_table: dict[int, Helper] = {}
+_lines: dict[int, str] = {}
 _numbers: dict[str, int] = {}
 
 
 def helpers() -> dict[int, Helper]:
     """Number to row, in order of numbers."""
-    if not _table:
-        for row in _rows():
-            _table[row.number] = row
-            _numbers[row.name] = row.number
-    return _table
+    return {number: _row(line) for number, line in _read().items()}
 
 
-def _rows() -> Iterator[Helper]:
-    import os
-
-    with open(os.path.join(os.path.dirname(__file__), "helpers.txt"), encoding="utf-8") as file:
-        for line in file:
-            if line[0] != "#":
-                yield _row(line.rstrip("\n"))
+def helper(number: int) -> Helper | None:
+    """The row of that number; a program calls three of them, so only those are taken apart."""
+    line = _read().get(number)
+    return None if line is None else _row(line)
 
 
+def _read() -> dict[int, str]:
+    """Number to line; fills `_numbers`."""
+    if not _lines:
+        import os
+
+        with open(os.path.join(os.path.dirname(__file__), "helpers.txt"), encoding="utf-8") as file:
+            for line in file:
+                if line[0] != "#":
+                    number, name, _ = line.split(";", 2)
+                    _lines[int(number)] = line.rstrip("\n")
+                    _numbers[name] = int(number)
+    return _lines
+
+
+@cache
 def _row(line: str) -> Helper:
     number, name, since, prototype, result, *rest = line.split(";")
     arguments, properties = [*rest, "", ""][:2]
@@ -129,13 +138,13 @@ def name_of(number: int) -> str | None:
     """``bpf_map_lookup_elem`` for 1; None past the last."""
     if number == 0:
         return "bpf_unspec"
-    row = helpers().get(number)
-    return f"bpf_{row.name}" if row else None
+    line = _read().get(number)
+    return f"bpf_{line.split(';', 2)[1]}" if line else None
 
 
 def number_of(name: str) -> int | None:
     """1 for ``bpf_map_lookup_elem`` (or ``map_lookup_elem``); None for what is no helper."""
-    helpers()
+    _read()
     return _numbers.get(name.removeprefix("bpf_"))
 
 
@@ -378,7 +387,7 @@ def _expand(words: str) -> Iterator[str]:
 def helper_for(number: int, prog_type: ProgType, attach_type: int = 0) -> Helper | None:
     """The helper as a program of this type sees it; None if such a program cannot call it, or if
     there is none of that number."""
-    row = helpers().get(number)
+    row = helper(number)
     if row is None or row.name not in allowed(prog_type, attach_type):
         return None
     if (prog_type, attach_type, row.name) in NOT_GPL:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from minibcc import boot
 from minibcc.abi.bpf import STACK_SIZE, ProgType
-from minibcc.abi.helpers import helpers
+from minibcc.abi.helpers import helper
 from minibcc.abi.requests import ProgTestRun
 from minibcc.bcc.loader import Module, prefix_of
 from minibcc.bcc.output import TracePipe
@@ -205,7 +205,7 @@ class Printer:
         self._effects.append(f"{self._place(address)}: {_bytes(data)}")
 
     def called(self, number: int, arguments: tuple[int, ...], result: int) -> None:
-        row = helpers().get(number)
+        row = helper(number)
         count = len(row.arguments) if row is not None else 5
         name = f"bpf_{row.name}" if row is not None else f"helper {number}"
         shown = ", ".join(self._value(argument) for argument in arguments[:count])

@@ -15,27 +15,28 @@ from minibcc.abi.helpers import name_of
 from minibcc.kernel.vm.execution import HelperFunction
 
 MODULES = (
-    "checksum",
-    "copying",
-    "current",
-    "dynptr",
-    "iteration",
     "mapping",
-    "numbers",
-    "output",
-    "packet",
     "printing",
+    "current",
+    "timing",
+    "output",
+    "copying",
+    "stack",
     "records",
+    "numbers",
+    "packet",
+    "text",
+    "checksum",
     "redirection",
     "room",
-    "sockets",
-    "stack",
-    "storage",
-    "text",
-    "timing",
     "tracing",
+    "storage",
+    "iteration",
+    "sockets",
+    "dynptr",
 )
-"""The families, each a module of this package."""
+"""The families, each a module of this package, the often used first: a look-up goes through them
+in this order, and what it does not reach is not imported."""
 
 _functions: dict[str, HelperFunction] = {}
 
@@ -54,13 +55,18 @@ def helper(*names: str) -> Callable[[HelperFunction], HelperFunction]:
 
 def implementations() -> dict[str, HelperFunction]:
     """Every helper that is implemented, by name."""
-    if not _functions:
-        for module in MODULES:
-            importlib.import_module(f"minibcc.kernel.helpers.{module}")
+    for module in MODULES:
+        importlib.import_module(f"minibcc.kernel.helpers.{module}")
     return _functions
 
 
 def implementation(number: int) -> HelperFunction | None:
     """The function of helper `number`; None if there is no such helper, or no function yet."""
-    name = name_of(number)
-    return None if name is None else implementations().get(name.removeprefix("bpf_"))
+    name = (name_of(number) or "").removeprefix("bpf_")
+    if not name:
+        return None
+    for module in MODULES:
+        if name in _functions:
+            break
+        importlib.import_module(f"minibcc.kernel.helpers.{module}")
+    return _functions.get(name)

@@ -53,6 +53,10 @@ def power_of_two(value: int) -> int:
     return 1 << max(0, value - 1).bit_length()
 
 
+FAMILIES: dict[int, type[Map]] = {}
+"""The classes that were imported so far, by map type; `registry.family` imports the others."""
+
+
 class Map(KernelObject):
     """One map. Subclasses say which types they are in `types` and override what they can do."""
 
@@ -74,6 +78,9 @@ class Map(KernelObject):
     """Whether the BPF_MAP_*_BATCH commands work on it."""
     batch_deletes: ClassVar[bool] = False
     """Whether BPF_MAP_DELETE_BATCH does."""
+
+    def __init_subclass__(cls) -> None:
+        FAMILIES.update(dict.fromkeys(cls.__dict__.get("types", ()), cls))
 
     def __init__(self, kernel: Kernel, request: MapCreate) -> None:
         super().__init__()

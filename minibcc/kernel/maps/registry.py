@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from errno import EINVAL, ENOMEM
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags, MapType
 from minibcc.kernel.errnos import failure
-from minibcc.kernel.maps.array import ArrayMap
-from minibcc.kernel.maps.devices import DeviceMap, ProcessorMap, ReuseportArray, SocketMap
-from minibcc.kernel.maps.hash import HashMap
-from minibcc.kernel.maps.queue import BloomFilter, QueueMap
-from minibcc.kernel.maps.references import (
-    ArrayOfMaps,
-    CgroupArray,
-    HashOfMaps,
-    PerfEventArray,
-    ProgramArray,
-)
-from minibcc.kernel.maps.ringbuf import RingBuffer
-from minibcc.kernel.maps.stacks import StackTraceMap
-from minibcc.kernel.maps.storage import CgroupStorage, StorageMap
-from minibcc.kernel.maps.trie import PrefixTrie
+from minibcc.kernel.maps.base import FAMILIES
 from minibcc.kernel.objects import BtfObject
 
 if TYPE_CHECKING:
@@ -29,28 +16,27 @@ if TYPE_CHECKING:
     from minibcc.kernel.kernel import Kernel
     from minibcc.kernel.maps.base import Map
 
-FAMILIES: tuple[type[Map], ...] = (
-    ArrayMap,
-    HashMap,
-    PrefixTrie,
-    QueueMap,
-    BloomFilter,
-    RingBuffer,
-    StackTraceMap,
-    ProgramArray,
-    PerfEventArray,
-    CgroupArray,
-    ArrayOfMaps,
-    HashOfMaps,
-    DeviceMap,
-    ProcessorMap,
-    SocketMap,
-    ReuseportArray,
-    StorageMap,
-    CgroupStorage,
+MODULES = (
+    "hash",
+    "array",
+    "references",
+    "stacks",
+    "ringbuf",
+    "trie",
+    "queue",
+    "devices",
+    "storage",
 )
+"""Each has some classes, which name their types; the often used first, as in helpers.registry."""
 
-MAPS: dict[MapType, type[Map]] = {kind: family for family in FAMILIES for kind in family.types}
+
+def family(map_type: int) -> type[Map] | None:
+    """The class of a map type; None if there is no such type here."""
+    for module in MODULES:
+        if map_type in FAMILIES:
+            break
+        importlib.import_module(f"minibcc.kernel.maps.{module}")
+    return FAMILIES.get(map_type)
 
 
 def create(kernel: Kernel, request: MapCreate) -> Map:
@@ -63,17 +49,16 @@ def create(kernel: Kernel, request: MapCreate) -> Map:
         raise failure(EINVAL)
     if request.map_flags & MapFlags.RDONLY and request.map_flags & MapFlags.WRONLY:
         raise failure(EINVAL)
-    try:
-        family = MAPS[MapType(request.map_type)]
-    except (KeyError, ValueError):
-        raise failure(EINVAL) from None
-    family.check(request)
+    kind = family(request.map_type)
+    if kind is None:
+        raise failure(EINVAL)
+    kind.check(request)
     check_name(request.map_name)
     btf = None
     if request.btf_fd is not None and (request.btf_key_type_id or request.btf_value_type_id):
         btf = kernel.descriptors.object(request.btf_fd, BtfObject)
     try:
-        map = family(kernel, request)
+        map = kind(kernel, request)
     except MemoryError:
         raise failure(ENOMEM) from None
     if btf is not None:

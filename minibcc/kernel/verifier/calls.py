@@ -11,7 +11,7 @@ from errno import EINVAL
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags, MapType, ProgFlags, ProgType
-from minibcc.abi.helpers import helper_for, helpers, name_of
+from minibcc.abi.helpers import helper, helper_for, name_of
 from minibcc.kernel.verifier import arguments, branches, frames, structures
 from minibcc.kernel.verifier.memory import write_memory
 from minibcc.kernel.verifier.operands import clear_caller_saved
@@ -117,7 +117,7 @@ _MAX_ERRNO = 4095
 def argument_count(program: Source, insn: Instruction) -> int:
     """How many registers a helper's call reads."""
     row = helper_for(insn.imm, program.prog_type, int(program.attach_type))
-    row = row or helpers().get(insn.imm)
+    row = row or helper(insn.imm)
     return len(row.arguments) if row is not None else 5
 
 
