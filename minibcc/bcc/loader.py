@@ -209,6 +209,29 @@ class Module:
         """
         if name in self.fds:
             return self.fds[name]
+        fd, log = self.verify(
+            name,
+            prog_type,
+            log_level=log_level,
+            attach_type=attach_type,
+            kernel_function=kernel_function,
+        )
+        if log:
+            print(log, end="" if log.endswith("\n") else "\n")
+        self.fds[name] = fd
+        return fd
+
+    def verify(
+        self,
+        name: str,
+        prog_type: ProgType,
+        *,
+        log_level: int = 0,
+        attach_type: int | None = None,
+        kernel_function: Callable[[str, int], int] | None = None,
+    ) -> tuple[int, str]:
+        """Loads a function as `load` does, each time anew: a descriptor that the caller closes,
+        and the log. Raises as `load` does."""
         spec = self.object.program(name)
         if spec is None:
             raise KeyError(name)
@@ -235,10 +258,7 @@ class Module:
             loaded = self._system.bpf(request)
         except OSError as failure:
             raise self._refused(spec, request, failure) from None
-        if loaded.log:
-            print(loaded.log, end="" if loaded.log.endswith("\n") else "\n")
-        self.fds[name] = loaded.fd
-        return loaded.fd
+        return loaded.fd, loaded.log
 
     def _resolve(self, spec: ProgramSpec) -> bytes:
         """The bytecode with descriptors in place of symbols."""

@@ -30,6 +30,7 @@ BUG: Final = 3
 COMMANDS: Final = {
     "run": ("minibcc.cli.run", "run a BCC script in a simulated kernel"),
     "compile": ("minibcc.cli.compile", "compile C to bytecode and show it"),
+    "verify": ("minibcc.cli.verify", "ask the verifier about each program of a file"),
     "trace": ("minibcc.cli.trace", "run a program once, instruction by instruction"),
     "explain": ("minibcc.cli.explain", "say what a diagnostic code means"),
     "vm": ("minibcc.cli.vm", "run raw bytecode"),

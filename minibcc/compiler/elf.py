@@ -45,13 +45,14 @@ class Section(NamedTuple):
 
 
 class Symbol(NamedTuple):
-    """`section` is an index, 0 for what is not defined here."""
+    """`section` is an index, 0 for what is not defined here; `bind` 0 is local."""
 
     name: str
     value: int
     size: int
     type: int
     section: int
+    bind: int = 1
 
 
 class Reloc(NamedTuple):
@@ -103,7 +104,7 @@ def read(data: bytes) -> Object:
         if section.type == SHT_SYMTAB:
             strings = sections[section.link].data
             symbols = [
-                Symbol(_string(strings, name), value, size, info & 15, index)
+                Symbol(_string(strings, name), value, size, info & 15, index, info >> 4)
                 for name, info, _, index, value, size in _SYMBOL.iter_unpack(section.data)
             ]
     relocations = {
