@@ -28,12 +28,16 @@ int program(struct xdp_md *ctx)
 
 
 class Program(Record):
-    """`maps` are the declarations before it; `group` "alu" (no map), "map" or "hash"."""
+    """`maps` are the declarations before it; `group` "alu" (no map), "map" or "hash". `most` is how
+    often it may run before what it wrote has to be read, 0 for any number. `answer` is what it must
+    return, where that tells that it did its work."""
 
     name: str
     group: str
     body: str
     maps: str = ""
+    most: int = 0
+    answer: int | None = None
 
     @property
     def text(self) -> str:
@@ -93,8 +97,11 @@ PROGRAMS = (
         "alu",
         """
     u32 sum = 0;
-    for (int i = 0; i < 1500; i += 2)
-        sum += *(u16 *)(data + i);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 1500; i += 2)
+            sum += *(u16 *)(data + i);
+        sum ^= round;
+    }
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
     return (u16)~sum;""",
@@ -103,7 +110,7 @@ PROGRAMS = (
         "744-byte copy",
         "alu",
         """
-    for (int round = 0; round < 12; round++) {
+    for (int round = 0; round < 30; round++) {
         for (int i = 0; i < 744; i += 8)
             *(u64 *)(data + 750 + i) = *(u64 *)(data + i) + round;
     }
@@ -114,7 +121,7 @@ PROGRAMS = (
         "alu",
         """
     u32 sum = 0;
-    for (int round = 0; round < 100; round++) {
+    for (int round = 0; round < 500; round++) {
         unsigned char *at = data;
         if (at[12] != 8 || at[13] != 0)
             return 1;
@@ -141,11 +148,14 @@ PROGRAMS = (
         "alu",
         """
     unsigned char *a = data + 60, *b = data + 60 + 512;
-    u32 equal;
-    for (equal = 0; equal < 900; equal++)
-        if (a[equal] != b[equal])
-            break;
-    return equal;""",
+    u32 equal, sum = 0;
+    for (int round = 0; round < 3; round++) {
+        for (equal = round; equal < 900; equal++)
+            if (a[equal] != b[equal])
+                break;
+        sum += equal;
+    }
+    return sum;""",
     ),
     Program(
         "FNV",
@@ -163,6 +173,7 @@ PROGRAMS = (
         "alu",
         """
     u32 a = 0xdeadbeef + 1200, b = a, c = a + seed;
+    for (int round = 0; round < 2; round++)
     for (int i = 0; i < 1200; i += 12) {
         a += *(u32 *)(data + i);
         b += *(u32 *)(data + i + 4);
@@ -238,7 +249,7 @@ PROGRAMS = (
         "array",
         "map",
         """
-    for (u32 i = 0; i < 200; i++) {
+    for (u32 i = 0; i < 900; i++) {
         u32 key = (seed + i) & 255;
         u64 *value = counts.lookup(&key);
         if (value)
@@ -251,7 +262,7 @@ PROGRAMS = (
         "per-CPU array",
         "map",
         """
-    for (u32 i = 0; i < 200; i++) {
+    for (u32 i = 0; i < 900; i++) {
         u32 key = (seed + i) & 255;
         u64 *value = counts.lookup(&key);
         if (value)
@@ -276,22 +287,26 @@ PROGRAMS = (
         "ring buffer",
         "map",
         """
-    for (u32 i = 0; i < 20; i++) {
+    u32 kept = 0;
+    for (u32 i = 0; i < 60; i++) {
         u64 *record = events.ringbuf_reserve(64);
         if (record) {
             record[0] = seed + i;
             record[7] = i;
-            events.ringbuf_discard(record, 1);
+            events.ringbuf_submit(record, 1);
+            kept++;
         }
     }
-    return 0;""",
-        "BPF_RINGBUF_OUTPUT(events, 16);",
+    return kept;""",
+        "BPF_RINGBUF_OUTPUT(events, 128);",
+        most=(128 * 4096) // (60 * 72) - 1,
+        answer=60,
     ),
     Program(
         "LRU",
         "map",
         """
-    for (u32 i = 0; i < 30; i++) {
+    for (u32 i = 0; i < 50; i++) {
         u32 key = (seed + i) & 511;
         u64 *value = counts.lookup(&key);
         if (value)
@@ -309,16 +324,19 @@ PROGRAMS = (
         "map",
         """
     u32 found = 0;
-    for (u32 i = 0; i < 30; i++) {
-        struct route key = {.length = 32, .address = (u32)seed + i};
+    for (u32 i = 0; i < 100; i++) {
+        struct route key = {.length = 32};
+        u32 first = 8 + 4 * ((i + (seed & 7)) % 7);
+        key.address = first | 0x0b070300;
         u64 *value = routes.lookup(&key);
         if (value)
-            found += *value;
+            found += *value == first;
     }
     return found;""",
         """
 struct route { u32 length; u32 address; };
 BPF_LPM_TRIE(routes, struct route, u64, 1024);""",
+        answer=100,
     ),
     Program(
         "tail call chain",
@@ -330,8 +348,10 @@ BPF_LPM_TRIE(routes, struct route, u64, 1024);""",
         return 0;
     *depth += 1;
     programs.call(ctx, 0);
+    u64 deepest = *depth;
     *depth = 0;
-    return 1;""",
+    return deepest;""",
         "BPF_PROG_ARRAY(programs, 1);\nBPF_ARRAY(depths, u64, 1);",
+        answer=34,
     ),
 )

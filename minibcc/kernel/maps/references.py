@@ -16,6 +16,7 @@ from minibcc.kernel.events import PerfEvent
 from minibcc.kernel.maps.array import STRUCT_SIZE, IndexedMap
 from minibcc.kernel.maps.base import ANY, Map
 from minibcc.kernel.maps.hash import HashMap
+from minibcc.kernel.vm.layouts import ProgramLayout
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
@@ -75,16 +76,35 @@ class ProgramArray(ReferenceArray):
         self.programs: dict[int, Program] = {}
         self.owner: int | None = None
         """The type of the first program that was put in or that used the map."""
+        self.known: ProgramLayout | None = None
+        """Native entries of programs, once native code may ask."""
 
     def abandoned(self) -> None:
         """Programs and the map would hold each other: out of user space's reach, it empties."""
         programs, self.programs = self.programs, {}
-        for program in programs.values():
+        for index, program in programs.items():
+            self._forget_entry(index)
             program.put()
 
     def release(self) -> None:
         self.abandoned()
+        if self.known is not None:
+            self.memory.free(self.known.entries)
         super().release()
+
+    def layout(self) -> Layout | None:
+        if self.known is None:
+            try:
+                entries = self.memory.allocate(8 * self.max_entries, private=True)
+            except MemoryError:
+                return None
+            self.known = ProgramLayout(entries, self.max_entries, {})
+        return self.known
+
+    def _forget_entry(self, index: int) -> None:
+        """Another program is at the index now, or none."""
+        if self.known is not None and self.known.kept.pop(index, None) is not None:
+            self.memory.store(self.known.entries + 8 * index, 8, 0)
 
     def program_at(self, index: int) -> Program | None:
         return self.programs.get(index)
@@ -105,13 +125,16 @@ class ProgramArray(ReferenceArray):
         program.hold()
         old = self.programs.get(index)
         self.programs[index] = program
+        self._forget_entry(index)
         if old is not None:
             old.put()
 
     def remove(self, key: bytes) -> None:
-        found = self.programs.pop(self.index(key), None)
+        index = self.index(key)
+        found = self.programs.pop(index, None)
         if found is None:
             raise failure(ENOENT)
+        self._forget_entry(index)
         found.put()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.errors import UsageError
 from minibcc.kernel.vm.interpreter import Interpreter
+from minibcc.kernel.vm.native import BEST, HOT, NATIVE
 
 if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import Engine, Image, Run
@@ -25,8 +26,6 @@ COLD = 200_000
 steps of the interpreter take about as long as loading it."""
 WARM = 20_000
 """The same where LLVM is loaded: they take about as long as compiling."""
-HOT = 5_000_000
-"""Slots times runs after which a program is compiled again, with all the care there is."""
 
 
 class Auto:
@@ -62,20 +61,12 @@ class Auto:
             image.runs += count
             steps = image.runs * len(image.instructions)
             limit = WARM if "llvmlite.binding" in sys.modules else COLD
-            if image.native is None and (steps < limit or not _can_compile()):
+            if image.native is None and (steps < limit or not NATIVE):
                 return self._interpreter
             if steps >= HOT:
-                from minibcc.kernel.vm.native import BEST
-
                 self.jit().compile(image, BEST)
                 image.runs = -1
         return self.jit()
-
-
-def _can_compile() -> bool:
-    from minibcc.kernel.vm.native import NATIVE
-
-    return NATIVE
 
 
 def native_code(engine: Engine, image: Image) -> tuple[NativeFunction, ...]:
@@ -96,7 +87,7 @@ def make(name: str) -> Engine:
         return Auto()
     if name != "jit":
         raise UsageError(f"no engine is called {name!r}: choose {', '.join(NAMES)}")
-    if not _can_compile():
+    if not NATIVE:
         raise UsageError("native code needs a little-endian 64-bit computer: use the interpreter")
     from minibcc.kernel.vm.jit import Jit
 

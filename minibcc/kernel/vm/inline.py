@@ -38,15 +38,16 @@ def inline(translator: Translator, number: int) -> bool:
     return function is not None and function(translator)
 
 
-def _layout(translator: Translator) -> Layout | None:
-    value = translator.values[1]
+def map_layout(translator: Translator, register: int = 1) -> Layout | None:
+    """How the map lies that a register points to, if that is known."""
+    value = translator.values[register]
     if isinstance(value, int) or value.startswith("%"):
         return None
     return translator.function.image.layouts.get(int(value) & (1 << 64) - 1)
 
 
 def _lookup(write: Translator) -> bool:
-    layout = _layout(write)
+    layout = map_layout(write)
     match layout:
         case ArrayLayout():
             inside, address = _element(write, layout)
@@ -62,7 +63,7 @@ def _lookup(write: Translator) -> bool:
 
 
 def _update(write: Translator) -> bool:
-    layout = _layout(write)
+    layout = map_layout(write)
     if isinstance(layout, HashLayout):
         arguments = [write.number(register) for register in (2, 3, 4)]
         answer = write.native("hash_update", str(layout.table), *arguments, write.cpu())
@@ -110,7 +111,7 @@ def _or_call(write: Translator, number: int, done: str, answer: str) -> None:
 
 
 def _delete(write: Translator) -> bool:
-    layout = _layout(write)
+    layout = map_layout(write)
     if not isinstance(layout, HashLayout):
         return False
     write.values[0] = write.native("hash_delete", str(layout.table), write.number(2))
@@ -121,7 +122,7 @@ def _ring(name: str, *registers: int) -> Callable[[Translator], bool]:
     """An operation on a ring buffer, with the rest of its arguments in registers."""
 
     def operation(write: Translator) -> bool:
-        layout = _layout(write)
+        layout = map_layout(write)
         if not isinstance(layout, RingLayout):
             return False
         arguments = [write.number(register) for register in registers]

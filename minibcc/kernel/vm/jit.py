@@ -17,19 +17,22 @@ from __future__ import annotations
 import ctypes
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from minibcc.abi.bpf import MAX_CALL_FRAMES, MAX_TAIL_CALLS, STACK_SIZE
 from minibcc.kernel.vm.decode import rows
 from minibcc.kernel.vm.execution import CODE, FRAME_PITCH, FRAMES, Fault, Image, Run
+from minibcc.kernel.vm.layouts import ProgramLayout
 from minibcc.kernel.vm.lift import lift, stubs
-from minibcc.kernel.vm.native import FAST, GOOD, Level, session
+from minibcc.kernel.vm.native import BEST, FAST, GOOD, HOT, Level, session
 from minibcc.kernel.vm.translate import (
     ABORT,
     CELLS,
-    CPU,
+    FAULTY,
     FRAME,
     LIMIT,
     NATIVE,
+    PROGRAM,
     SLOT,
     TAIL_CALLS,
 )
@@ -43,7 +46,6 @@ _NUMBER = ctypes.c_uint64
 _CALLBACKS = [ctypes.PYFUNCTYPE(_NUMBER, *[_NUMBER] * count) for count in range(7)]
 _FUNCTION = _CALLBACKS[6]
 _PASSED = struct.Struct("<11Q").pack_into
-_VOID = ctypes.PYFUNCTYPE(None)
 
 
 class Native(NamedTuple):
@@ -61,6 +63,16 @@ class Native(NamedTuple):
     level: Level
 
 
+class Target:
+    """A program that tail calls lead to, as long as something holds it."""
+
+    __slots__ = ("__weakref__", "image", "native")
+
+    def __init__(self, image: Image, native: Native) -> None:
+        self.image = image
+        self.native = native
+
+
 class Jit:
     """Native code by LLVM. One kernel has one of these."""
 
@@ -72,7 +84,11 @@ class Jit:
         self._error: BaseException | None = None
         self._run: Any = None
         self._callback = self._call
-        self._targets: dict[int, Native] = {}  # of tail calls: they must live while they run
+        # The program that a run began with, by its entry; those that tail calls led to must live
+        # while they run, the others as long as a map knows their entries.
+        self._began: tuple[int, Image] | None = None
+        self._targets: dict[int, Target] = {}
+        self._known: WeakValueDictionary[int, Target] = WeakValueDictionary()
         self._callbacks: dict[HelperFunction, Any] = {}
         self._fixed = {
             "probe": _CALLBACKS[2](self._guarded(self._probe)),
@@ -93,19 +109,23 @@ class Jit:
         return self._enter(image, run, arguments, 0)
 
     def repeat(self, image: Image, run: Run, arguments: tuple[int, ...], count: int) -> int:
-        """R0 of the last of `count` executions. The first that fails ends them."""
+        """R0 of the last of `count` executions. The first that fails ends them. For so many, the
+        program is compiled well."""
+        if count * len(image.instructions) >= HOT:
+            self.compile(image, BEST)
         return self._enter(image, run, arguments, count)
 
     def _enter(self, image: Image, run: Run, arguments: tuple[int, ...], count: int) -> int:
         native = image.native
         if native is None or native.engine is not self:
             native = self.compile(image)
-        cells, outer = self._cells, self._run
+        cells, outer, began = self._cells, self._run, self._began
         kept: Any = None
         if outer is not None:  # a helper's doing; what its program needs afterwards
-            kept = cells[FRAME : CPU + 1]
+            kept = cells[FRAME : PROGRAM + 1]
         top = run.memory.push_stack() + STACK_SIZE
         self._run = run
+        self._began = native.address, image
         run.image = image
         run.call = self._callback
         r1, r2, r3, r4, r5 = (
@@ -125,8 +145,9 @@ class Jit:
             run.memory.pop_stack()
             run.call = None
             self._run = outer
+            self._began = began
             if outer is not None:
-                cells[FRAME : CPU + 1] = kept
+                cells[FRAME : PROGRAM + 1] = kept
             else:
                 self._targets.clear()
 
@@ -138,7 +159,7 @@ class Jit:
         self._error = None
         if error is not None:
             raise error
-        image = self._run.image
+        image = self._image(cells[FAULTY])
         instructions = rows(image)
         reason = instructions[slot] if slot < len(instructions) else "the program runs past its end"
         if not isinstance(reason, str):
@@ -147,9 +168,9 @@ class Jit:
 
     def _call(self, function: int, *arguments: int) -> int:
         """`Run.call`: back into the program, on the frame after the caller's."""
-        cells, run = self._cells, self._run
+        cells, run = self._cells, self._running()
         frame = cells[FRAME]
-        image = run.image
+        image: Image = run.image
         slot, rest = divmod(function - CODE, 8)
         if rest or slot not in image.starts:
             raise Fault(f"{function:#x} is no function of the program")
@@ -164,6 +185,20 @@ class Jit:
         finally:
             cells[FRAME] = frame
             run.image = image
+
+    def _running(self) -> Any:
+        """The run, with the program that runs now as its image: tail calls change it silently."""
+        run, address = self._run, self._cells[PROGRAM]
+        if address != run.image.native.address:
+            run.image = self._image(address)
+        return run
+
+    def _image(self, address: int) -> Image:
+        """The program that begins at an address."""
+        if self._began is not None and self._began[0] == address:
+            return self._began[1]
+        target = self._targets.get(address) or self._known[address]
+        return target.image
 
     # --- what native code calls ---------------------------------------------------------------
 
@@ -188,7 +223,7 @@ class Jit:
 
             def helper(r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
                 try:
-                    return function(self._run, r1, r2, r3, r4, r5)
+                    return function(self._running(), r1, r2, r3, r4, r5)
                 except BaseException as error:
                     self._error = error
                     cells[ABORT] = 1
@@ -207,7 +242,7 @@ class Jit:
         return -1 if value is None else value
 
     def _callx(self, number: int, *arguments: int) -> int:
-        helpers = self._run.image.helpers
+        helpers = self._running().image.helpers
         if number not in helpers:
             raise Fault(f"no helper has number {number}")
         r1, r2, r3, r4, r5 = arguments
@@ -215,18 +250,24 @@ class Jit:
         return result
 
     def _tail_call(self, context: int, table: int, index: int) -> int:
-        """The address to go on at, 0 if the call fails."""
-        run = self._run
+        """The address to go on at, 0 if the call fails. The map learns it, if it wants to know."""
+        run = self._running()
         if run.tail_call is None or self._cells[TAIL_CALLS] >= MAX_TAIL_CALLS:
             return 0
         image = run.tail_call(context, table, index)
         if image is None:
             return 0
-        native = self.compile(image)
+        address = self.compile(image).address
         self._cells[TAIL_CALLS] += 1
-        self._targets[native.address] = native
-        run.image = image
-        return native.address
+        target = self._targets.get(address)
+        if target is None:
+            target = self._targets[address] = Target(image, image.native)
+        layout = run.image.layouts.get(table)
+        if isinstance(layout, ProgramLayout):
+            index &= 0xFFFF_FFFF
+            run.memory.store(layout.entries + 8 * index, 8, address)
+            self._known[address] = layout.kept[index] = target
+        return address
 
     # --- compiling ----------------------------------------------------------------------------
 
@@ -282,12 +323,6 @@ class Jit:
             return ctypes.memset
         if symbol == "memmove":
             return ctypes.memmove
-        if symbol == "tail_return":
-
-            def tail_return() -> None:
-                self._run.image = image
-
-            return _VOID(tail_return)
         return self._fixed[symbol]
 
 

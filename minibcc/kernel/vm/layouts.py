@@ -10,6 +10,8 @@ An image names its maps' layouts by the address that programs hold (`Image.layou
 
 from __future__ import annotations
 
+from typing import Any
+
 from minibcc.records import Record
 
 LARGEST_VALUE = 256
@@ -57,4 +59,14 @@ class RingLayout(Record):
     base: int
 
 
-Layout = ArrayLayout | HashLayout | TrieLayout | RingLayout
+class ProgramLayout(Record):
+    """A program array: the native entry of program `i` lies at ``entries + 8 * i``, 0 where it is
+    not known. Whoever writes one there puts what keeps it alive into `kept`, under `i`; the map
+    forgets both when the element changes."""
+
+    entries: int
+    count: int
+    kept: dict[int, Any]
+
+
+Layout = ArrayLayout | HashLayout | TrieLayout | RingLayout | ProgramLayout

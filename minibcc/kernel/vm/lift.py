@@ -9,7 +9,8 @@ stays inside its function becomes an `alloca`.
     define i64 @f0(i64 %r1, i64 %r2, i64 %r3, i64 %r4, i64 %r5, i64 %fp)
 
 `%fp` is R10, a number in the arena. What a function calls are symbols that the engine binds:
-``helper_6``, ``kernel_1234``, ``probe``, ``packet``, ``callx``, ``tail_call``, ``tail_return``.
+``helper_6``, ``kernel_1234``, ``probe``, ``packet``, ``callx``, ``tail_call``, and ``native_NAME``
+for the functions of `natives.c`.
 The cells at ``state`` carry what must not cross native frames as an exception: a call that may fail
 is followed by a test of the first cell, and leads out of the program if it is set.
 
@@ -111,6 +112,7 @@ entry:
 again:
   %left = phi i64 [ %count, %entry ], [ %less, %good ]
   store i64 0, ptr {cell(TAIL_CALLS)}
+  store ptr %program, ptr {cell(PROGRAM)}
   %result = {call}
   %flag = load i64, ptr {cell(ABORT)}
   %failed = icmp ne i64 %flag, 0

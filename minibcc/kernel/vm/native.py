@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import sys
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from minibcc.records import Record
@@ -39,6 +38,8 @@ GOOD = Level(("sroa", "simplify_cfg", "instruction_combine"), 1)
 """As good as Linux's or better."""
 BEST = Level((*GOOD.passes, "loop_rotate", "loop_unroll", "instruction_combine", "simplify_cfg"), 1)
 """For what runs all the time: loops are unrolled, some vanish."""
+HOT = 5_000_000
+"""Slots times runs after which a program is compiled again, with all the care there is."""
 
 
 class Session:
@@ -89,6 +90,8 @@ class Session:
     @functools.cached_property
     def natives(self) -> Any:
         """The map operations of `natives.c`, addresses by name; some 50 ms the first time."""
+        from importlib.resources import files
+
         text = files("minibcc.kernel.vm").joinpath("natives.ll").read_text()
         module = self.llvm.parse_assembly(f"{self.header}\n{text}")
         module.verify()

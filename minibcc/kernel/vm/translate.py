@@ -8,21 +8,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minibcc.abi.bpf import MAX_TAIL_CALLS
 from minibcc.isa.instruction import imm64
 from minibcc.kernel.vm.dataflow import Function, frame_offset
 from minibcc.kernel.vm.decode import fetches, target
 from minibcc.kernel.vm.execution import CODE, FRAME_PITCH, TAIL_CALL
-from minibcc.kernel.vm.inline import inline
+from minibcc.kernel.vm.inline import inline, map_layout
 from minibcc.kernel.vm.ir import Writer, literal
+from minibcc.kernel.vm.layouts import ProgramLayout
 
 if TYPE_CHECKING:
     from minibcc.isa.instruction import Instruction
     from minibcc.isa.opcodes import Opcode
 
-ABORT, SLOT, FRAME, LIMIT, TAIL_CALLS, CPU, PROGRAM, R1, _, _, _, R5, TOP, COUNT, CELLS = range(15)
-"""The cells at ``state``: the run must end; 1 + the slot where, if nothing was called; R10 at the
-last call of a helper (for callbacks); the end of the chain of frames; tail calls so far; the CPU;
-what to start, with which registers, and how often. And how many cells there are."""
+(
+    ABORT, SLOT, FAULTY, FRAME, LIMIT, TAIL_CALLS, CPU, PROGRAM, R1, _, _, _, R5, TOP, COUNT, CELLS
+) = range(16)  # fmt: skip
+"""The cells at ``state``: the run must end; 1 + the slot where, if nothing was called, and of which
+program; R10 at the last call of a helper (for callbacks); the end of the chain of frames; tail
+calls so far; the CPU; the program that runs (first: what to start), with which registers, and how
+often. A program is its entry's address. And how many cells there are."""
+_OWN = "ptrtoint (ptr @f0 to i64)"
 _PREDICATES = {
     "jeq": "eq", "jne": "ne", "jgt": "ugt", "jge": "uge", "jlt": "ult", "jle": "ule",
     "jsgt": "sgt", "jsge": "sge", "jslt": "slt", "jsle": "sle", "jset": "ne",
@@ -32,7 +38,6 @@ _SIGNATURES = {
     "packet": "i64 (i64, i64)",
     "callx": "i64 (i64, i64, i64, i64, i64, i64)",
     "tail_call": "i64 (i64, i64, i64)",
-    "tail_return": "void ()",
 }
 _HELPER = "i64 (i64, i64, i64, i64, i64)"
 NATIVE = "native_"
@@ -83,6 +88,7 @@ class Translator(Writer):
 
     def fault(self, slot: int) -> None:
         self.emit(f"store i64 {slot + 1}, ptr {self.cell(SLOT)}")
+        self.emit(f"store i64 {_OWN}, ptr {self.cell(FAULTY)}")
         self.emit("store i64 1, ptr @state")
         self.emit("br label %abort")
         self.aborts = True
@@ -234,19 +240,56 @@ class Translator(Writer):
         self.values[0] = self.new(f"call i64 @f{start}({passed})")
 
     def tail_call(self, arguments: list[str]) -> None:
-        there = self.call("tail_call", *arguments[:3])
+        """On to another program, at its native entry where the map knows it; Python knows else."""
+        ask, leave, stay = self.fresh(), self.fresh(), self.fresh()
+        known = self.known_entry(arguments[2], ask, leave, stay)
+        self.begin(ask)
+        asked = self.call("tail_call", *arguments[:3])
         self.check()
-        none = self.new(f"icmp eq i64 {there}, 0")
-        leave, stay = self.fresh(), self.fresh()
+        none = self.new(f"icmp eq i64 {asked}, 0")
+        ways = [f"[ {asked}, %{self.label} ]", *known]
         self.emit(f"br i1 {none}, label %{stay}, label %{leave}")
         self.begin(leave)
+        there = self.new(f"phi i64 {', '.join(ways)}")
+        self.emit(f"store i64 {there}, ptr {self.cell(PROGRAM)}")
         pointer = self.new(f"inttoptr i64 {there} to ptr")
         rest = "i64 0, i64 0, i64 0, i64 0"
-        result = self.new(f"call i64 {pointer}(i64 {arguments[0]}, {rest}, i64 %fp)")
-        self.symbols.setdefault("tail_return", _SIGNATURES["tail_return"])
-        self.emit("call void @tail_return()")
-        self.emit(f"ret i64 {result}")
+        passed = f"(i64 {arguments[0]}, {rest}, i64 %fp)"
+        if self.function.start == 0:  # nothing of this program comes after
+            result = self.new(f"musttail call i64 {pointer}{passed}")
+            self.emit(f"ret i64 {result}")
+        else:
+            result = self.new(f"call i64 {pointer}{passed}")
+            self.emit(f"store i64 {_OWN}, ptr {self.cell(PROGRAM)}")
+            self.emit(f"ret i64 {result}")
         self.begin(stay)
+
+    def known_entry(self, number: str, ask: str, leave: str, stay: str) -> list[str]:
+        """Goes on at `leave` with the entry that the map has at an index, at `stay` if the call
+        fails, at `ask` if Python must say. The ways to `leave`, as a phi wants them."""
+        layout = map_layout(self, 2)
+        if not isinstance(layout, ProgramLayout):
+            self.emit(f"br label %{ask}")
+            return []
+        inside, few, found = self.fresh(), self.fresh(), self.fresh()
+        index = self.new(f"and i64 {number}, {0xFFFF_FFFF}")
+        holds = self.new(f"icmp ult i64 {index}, {layout.count}")
+        self.emit(f"br i1 {holds}, label %{inside}, label %{stay}")
+        self.begin(inside)
+        calls = self.new(f"load i64, ptr {self.cell(TAIL_CALLS)}")
+        holds = self.new(f"icmp ult i64 {calls}, {MAX_TAIL_CALLS}")
+        self.emit(f"br i1 {holds}, label %{few}, label %{stay}")
+        self.begin(few)
+        start = f"inttoptr (i64 {layout.entries} to ptr)"
+        place = self.new(f"getelementptr i64, ptr {start}, i64 {index}")
+        entry = self.new(f"load i64, ptr {place}")
+        unknown = self.new(f"icmp eq i64 {entry}, 0")
+        self.emit(f"br i1 {unknown}, label %{ask}, label %{found}")
+        self.begin(found)
+        more = self.new(f"add i64 {calls}, 1")
+        self.emit(f"store i64 {more}, ptr {self.cell(TAIL_CALLS)}")
+        self.emit(f"br label %{leave}")
+        return [f"[ {entry}, %{found} ]"]
 
     def _exit(self, insn: Instruction, row: Opcode, slot: int) -> None:
         self.emit(f"ret i64 {self.number(0)}")
