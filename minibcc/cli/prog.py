@@ -24,7 +24,7 @@ from minibcc.cli.show import Kernel, Look, ShowError, no_such, number
 from minibcc.errors import UsageError
 from minibcc.isa import text
 from minibcc.isa.instruction import Instruction, decode
-from minibcc.records import Record
+from minibcc.records import Record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,14 +48,31 @@ class Found(Record):
 
     kernel: Kernel
     info: ProgInfo
+    memlock: int = 0
+    tag_sha1: str = ""
+
+    def told(self, *, both_tags: bool) -> Found:
+        """The same with what its descriptor says."""
+        rows = self.kernel.descriptor_info(ProgGetFdById(self.info.id))
+        older = rows.get("prog_tag_sha1", "") if both_tags else ""
+        return replace(self, memlock=int(rows.get("memlock", "0")), tag_sha1=older)
 
 
 # --- list ----------------------------------------------------------------------------------------
 
 
 def show(look: Look) -> None:
+    """With both tags, if the kernel knows the one that kernels before 6.18 would give."""
+    _print(look, both_tags=True)
+
+
+def list_(look: Look) -> None:
+    _print(look, both_tags=False)
+
+
+def _print(look: Look, *, both_tags: bool) -> None:
     one = bool(look.words)
-    found = _find(look) if one else _all(look)
+    found = [item.told(both_tags=both_tags) for item in (_find(look) if one else _all(look))]
     look.end()
     if look.json:
         objects = [_as_json(item) for item in found]
@@ -108,6 +125,8 @@ def _as_json(item: Found) -> dict[str, Any]:
     if info.name:
         row["name"] = info.name
     row["tag"] = info.tag.hex()
+    if item.tag_sha1:
+        row["tag_sha1"] = item.tag_sha1
     row["gpl_compatible"] = info.gpl_compatible
     if info.run_time_ns:
         row |= {"run_time_ns": info.run_time_ns, "run_cnt": info.run_cnt}
@@ -117,7 +136,7 @@ def _as_json(item: Found) -> dict[str, Any]:
     row["jited"] = bool(_size(info))
     if _size(info):
         row["bytes_jited"] = _size(info)
-    row["bytes_memlock"] = kernel.memlock(ProgGetFdById(info.id))
+    row["bytes_memlock"] = item.memlock
     if info.map_ids:
         row["map_ids"] = list(info.map_ids)
     if info.btf_id:
@@ -134,13 +153,14 @@ def _as_text(item: Found) -> str:
     runs = f" run_time_ns {info.run_time_ns} run_cnt {info.run_cnt}" if info.run_time_ns else ""
     loaded = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(kernel.wall_time(info.load_time)))
     jited = f"jited {_size(info)}B" if _size(info) else "not jited"
-    memlock = kernel.memlock(ProgGetFdById(info.id))
     maps = "  map_ids " + ",".join(map(str, info.map_ids)) if info.map_ids else ""
     lines = [
         f"{info.id}: {_type(info)}  {name}tag {info.tag.hex()}{gpl}{runs}",
         f"\tloaded_at {loaded}  uid {info.created_by_uid}",
-        f"\txlated {len(info.xlated_prog_insns)}B  {jited}  memlock {memlock}B{maps}",
+        f"\txlated {len(info.xlated_prog_insns)}B  {jited}  memlock {item.memlock}B{maps}",
     ]
+    if item.tag_sha1:
+        lines.append(f"\ttag_sha1 {item.tag_sha1}")
     if info.btf_id:
         lines.append(f"\tbtf_id {info.btf_id}")
     owners = [f"{owner['comm']}({owner['pid']})" for owner in kernel.owners()]
@@ -371,4 +391,4 @@ class Jited(Listing):
         return rows
 
 
-COMMANDS: dict[str, Callable[[Look], None]] = {"show": show, "list": show, "dump": dump}
+COMMANDS: dict[str, Callable[[Look], None]] = {"show": show, "list": list_, "dump": dump}

@@ -70,8 +70,8 @@ class Kernel:
         finally:
             self.system.close(fd)
 
-    def memlock(self, opening: Request[int]) -> int:
-        """Bytes of memory that an object holds, from its descriptor's file in /proc."""
+    def descriptor_info(self, opening: Request[int]) -> dict[str, str]:
+        """What an object's descriptor says of it in /proc; nothing where it cannot be read."""
         fd = self.system.bpf(opening)
         try:
             info = self.system.open(f"/proc/self/fdinfo/{fd}")
@@ -80,14 +80,14 @@ class Kernel:
             finally:
                 self.system.close(info)
         except OSError:
-            return 0
+            return {}
         finally:
             self.system.close(fd)
-        for row in rows:
-            name, _, value = row.partition(":")
-            if name == "memlock":
-                return int(value)
-        return 0
+        return {name: value.strip() for name, _, value in (row.partition(":") for row in rows)}
+
+    def memlock(self, opening: Request[int]) -> int:
+        """Bytes of memory that an object holds."""
+        return int(self.descriptor_info(opening).get("memlock", "0"))
 
     def wall_time(self, since_boot: int) -> float:
         """Seconds since 1970 of a moment in ns since boot."""

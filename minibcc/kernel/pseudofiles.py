@@ -9,6 +9,8 @@ from collections.abc import Callable
 from errno import EINVAL, ENOENT
 from typing import TYPE_CHECKING
 
+from minibcc.isa.instruction import decode
+from minibcc.isa.tag import tag_sha1
 from minibcc.kernel.descriptors import ObjectDescription
 from minibcc.kernel.errnos import failure
 from minibcc.kernel.events import KPROBE_TYPE, UPROBE_TYPE
@@ -64,7 +66,8 @@ class StatsFile(TextFile):
 
 
 def descriptor_info(kernel: Kernel, number: str) -> bytes:
-    """/proc/self/fdinfo/N, as ``bpf_map_show_fdinfo`` and ``bpf_prog_show_fdinfo`` write it."""
+    """/proc/self/fdinfo/N, as ``bpf_map_show_fdinfo`` and ``bpf_prog_show_fdinfo`` write it; and
+    what a kernel before 6.18 would have for a tag, `prog_tag_sha1`."""
     if not number.isdigit():
         raise failure(ENOENT)
     try:
@@ -96,6 +99,7 @@ def _object_rows(item: object) -> list[tuple[str, object]]:
                 ("prog_type", int(item.request.prog_type)),
                 ("prog_jited", 1),
                 ("prog_tag", item.tag.hex()),
+                ("prog_tag_sha1", tag_sha1(decode(item.request.insns)).hex()),
                 ("memlock", program_memlock(item)),
                 ("prog_id", item.id),
                 ("run_time_ns", item.run_time),
