@@ -27,9 +27,10 @@ class Options(Record):
 
     `kernel` is "sim" or "linux"; the rest is for the simulated one: `scenario` a name of
     `machine.scenario.SCENARIOS`, `seed` of everything random, `duration` in seconds of virtual
-    time (None: to the scenario's end), `realtime` paces it by the wall clock, `catch_up` lets it
-    advance at each call by the wall time that has passed since the last one, `engine` how
-    programs run, `first_id` from where the ids of its objects count.
+    time (None: to the scenario's end), `realtime` paces it by the wall clock and begins the
+    scenario anew when it is over, `catch_up` lets it advance at each call by the wall time that
+    has passed since the last one, `engine` how programs run, `first_id` from where the ids of its
+    objects count.
     """
 
     kernel: str = "sim"
@@ -71,6 +72,7 @@ def _simulated(options: Options) -> System:
         seed=options.seed,
         duration=None if options.duration is None else round(options.duration * 1e9),
         pace=_wall_clock_pace() if options.realtime else None,
+        endless=options.realtime,
     )
     return SimulatedSystem(
         machine,

@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--duration", type=float, metavar="SECONDS", help="end the scenario after that time"
     )
     parser.add_argument(
-        "--realtime", action="store_true", help="pace the run by the clock on the wall"
+        "--realtime",
+        action="store_true",
+        help="pace the run by the clock on the wall, until Ctrl-C or --duration",
     )
     parser.add_argument(
         "--strace",

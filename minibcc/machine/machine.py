@@ -41,7 +41,8 @@ class Machine:
     """A computer with `cpus` processors that plays `scenario`.
 
     `duration` ends the scenario after so many ns (None: when nothing is left to do). `pace` is
-    called with the virtual time before each step: a realtime run sleeps there.
+    called with the virtual time before each step: a realtime run sleeps there. `endless`: when
+    nothing is left to do, the scenario begins anew.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Machine:
         cpus: int = 4,
         duration: int | None = None,
         pace: Callable[[int], None] | None = None,
+        endless: bool = False,
     ) -> None:
         self.data: KernelData = data
         self.cpus = cpus
@@ -71,9 +73,15 @@ class Machine:
         self._clock = UPTIME
         self._end = None if duration is None else UPTIME + duration
         self._scheduler = Scheduler(cpus)
-        self._next_pid = 1
+        self._scenario = scenario
+        self._endless = endless
         furnish(self)
-        SCENARIOS[scenario](self)
+        self._begin()
+
+    def _begin(self) -> None:
+        """The scenario starts, on a computer where no process is left."""
+        self._next_pid = 1
+        SCENARIOS[self._scenario](self)
 
     # --- time --------------------------------------------------------------------------------
 
@@ -95,6 +103,9 @@ class Machine:
             return False
         while True:
             turn = self._scheduler.next()
+            if turn is None and self._endless:
+                self._begin()
+                continue
             due = self._end if turn is None else max(turn.at, self._clock)
             over = turn is None or (self._end is not None and turn.at >= self._end)
             if over and self._end is not None:

@@ -60,6 +60,16 @@ def test_advance_stops_at_its_time_and_on_request():
     assert events and not machine.finished
 
 
+def test_an_endless_scenario_begins_anew():
+    machine = Machine(FakeKernel(), duration=25_000_000_000, endless=True)
+    events = record(machine, Point("kprobe", "do_sys_openat2"))
+    machine.advance(None)
+    assert machine.finished and machine.now() == UPTIME + 25_000_000_000
+    late = [event for event in events if event.time > UPTIME + 20_000_000_000]
+    assert {"cat", "cron"} & {event.task.comm for event in late}
+    assert {event.task.pid for event in late if event.task.comm == "cron"} == {302}
+
+
 def test_duration_ends_the_scenario():
     machine = Machine(FakeKernel(), duration=2_000_000_000)
     assert not machine.advance(None)
