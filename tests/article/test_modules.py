@@ -48,17 +48,24 @@ def refusal(system, *code, prog_type=ProgType.KPROBE):
 
 
 @pytest.mark.parametrize(
-    ("kind", "allowed"), [(BPF.KPROBE, True), (BPF.TRACEPOINT, True), (BPF.SOCKET_FILTER, False)]
+    ("kind", "allowed"), [(BPF.SOCKET_FILTER, True), (BPF.SCHED_CLS, True), (BPF.KPROBE, False)]
 )
 def test_a_helper_belongs_to_types_of_programs(engine, kind, allowed):
-    text = "int stop(void *ctx) { bpf_send_signal(9); return 0; }"
+    text = """
+    int first(struct __sk_buff *skb)
+    {
+        char bytes[4];
+        bpf_skb_load_bytes(skb, 0, bytes, sizeof(bytes));
+        return 0;
+    }
+    """
     with BPF(text=text) as b:
         if allowed:
-            b.load_func("stop", kind)
+            b.load_func("first", kind)
         else:
             with pytest.raises(LoadError) as refused:
-                b.load_func("stop", kind)
-            words = "program of this type cannot use helper bpf_send_signal#109"
+                b.load_func("first", kind)
+            words = "program of this type cannot use helper bpf_skb_load_bytes#26"
             assert words in str(refused.value)
 
 
