@@ -41,15 +41,13 @@ REGISTERS = {name: field for field, names in _LEGACY.items() for name in names} 
 }
 REGISTERS |= {"rip": "ip", "eip": "ip"}
 
-_ARGUMENT = re.compile(
-    r"""(?:(?P<size>-?\d+)f?@)?
+# Compiled when first used: few scripts have USDT probes.
+_ARGUMENT = r"""(?x)(?:(?P<size>-?\d+)f?@)?
     (?: \$(?P<constant>-?\d+)
       | (?P<symbol>[A-Za-z_.][\w.]*)?(?P<offset>[+-]?(?:0x)?[0-9a-f]+)?
         \(%(?P<base>\w+)(?:,%(?P<index>\w+)(?:,(?P<scale>\d+))?)?\)
       | %(?P<register>\w+)
-    )$""",
-    re.VERBOSE,
-)
+    )$"""
 
 
 class USDTException(MinibccError):  # BCC's name
@@ -110,7 +108,7 @@ class USDTProbeArgument(Record):
 
 def parse_argument(text: str) -> USDTProbeArgument:
     """An argument of a note: ``-4@%edi``, ``8@$5``, ``-4@-20(%rbp)``. Raises USDTException."""
-    found = _ARGUMENT.match(text)
+    found = re.match(_ARGUMENT, text)
     if found is None:
         raise USDTException(f"a probe's argument is in a form that minibcc cannot read: {text}")
     size = int(found["size"] or 8)

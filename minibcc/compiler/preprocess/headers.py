@@ -13,9 +13,9 @@ holds nothing else is a line of ``include/btf-only.txt``.
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
-from pathlib import Path
 
 from minibcc.compiler.preprocess.macros import Macro
 from minibcc.diagnostics import Span
@@ -58,16 +58,18 @@ class Header(Record):
     includes: tuple[str, ...]
 
 
-def folder() -> Path:
+@cache
+def folder() -> str:
     """Where shipped headers lie: in the package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parents[2]
-    inside = package / "include"
-    return inside if inside.is_dir() else package.parent / "include"
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+    inside = os.path.join(package, "include")
+    return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(package), "include")
 
 
 @cache
 def _btf_only() -> frozenset[str]:
-    lines = (folder() / "btf-only.txt").read_text("utf-8").splitlines()
+    with open(os.path.join(folder(), "btf-only.txt"), encoding="utf-8") as file:
+        lines = file.read().splitlines()
     return frozenset(line for line in lines if line and not line.startswith("#"))
 
 
@@ -84,10 +86,13 @@ def shipped(name: str) -> Header | None:
 
 @cache
 def _read(name: str) -> Header | None:
-    path = folder() / name
-    if ".." in name or not name.endswith(".h") or not path.is_file():
+    if ".." in name or not name.endswith(".h"):
         return None
-    return index(name, path.read_text("utf-8"))
+    try:
+        with open(os.path.join(folder(), name), encoding="utf-8") as file:
+            return index(name, file.read())
+    except OSError:
+        return None
 
 
 def index(name: str, text: str) -> Header:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from minibcc.compiler.front import front
 from minibcc.compiler.preprocess.headers import folder, names, shipped
 from tests.btf.kernel import kernel_target
 
-HEADERS = sorted(str(path.relative_to(folder())) for path in folder().rglob("*.h"))
+HEADERS = sorted(str(path.relative_to(folder())) for path in Path(folder()).rglob("*.h"))
 
 
 @pytest.mark.parametrize("name", HEADERS)
