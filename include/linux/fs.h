@@ -6,6 +6,8 @@
 #include <linux/limits.h>
 #include <linux/stat.h>
 
+#define READ 0
+#define WRITE 1
 #define FMODE_READ (1 << 0)
 #define FMODE_WRITE (1 << 1)
 #define FMODE_LSEEK (1 << 2)

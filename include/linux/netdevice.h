@@ -1,2 +1,3 @@
 #pragma once
+#include <linux/if.h>
 #include <linux/skbuff.h>

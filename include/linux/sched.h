@@ -2,7 +2,9 @@
 #include <linux/errno.h>
 #include <linux/kdev_t.h>
 #include <linux/limits.h>
+#include <linux/math64.h>
 #include <linux/mm.h>
+#include <linux/time64.h>
 #define TASK_COMM_LEN 16
 #define TASK_RUNNING 0x00000000
 #define TASK_INTERRUPTIBLE 0x00000001
@@ -19,7 +21,3 @@
 #define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
 #define HZ 250
-#define NSEC_PER_SEC 1000000000L
-#define NSEC_PER_MSEC 1000000L
-#define NSEC_PER_USEC 1000L
-#define USEC_PER_SEC 1000000L

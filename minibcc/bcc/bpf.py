@@ -32,6 +32,8 @@ from minibcc.errors import MinibccError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from minibcc.compiler.object import BpfObject
+
 
 Text: TypeAlias = str | bytes | ArgString
 
@@ -160,7 +162,10 @@ class BPF(Attachments, Output, Symbols):
             from minibcc.bcc.debug import show
 
             show(self.debug, source, name, cflags, target, compiled)
-        self.module = Module(self.system, compiled)
+        self.module = self._module(compiled)
+
+    def _module(self, compiled: BpfObject) -> Module:
+        return Module(self.system, compiled)
 
     def _attach_by_name(self) -> None:
         """Loads and attaches the functions whose names say to what."""

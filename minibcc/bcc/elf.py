@@ -9,25 +9,20 @@ from __future__ import annotations
 
 import bisect
 import os
+import struct
+from contextlib import suppress
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
-@lru_cache(maxsize=64)
-def find_library(name: str) -> str | None:
-    """The path of ``lib<name>.so`` in the linker's cache, None if there is none."""
-    import ctypes.util
-
-    soname = ctypes.util.find_library(name)
-    if soname is None:
-        return None
-    if os.path.isabs(soname):
-        return soname
-    for folder in _FOLDERS:
-        path = os.path.join(folder, soname)
-        if os.path.exists(path):
-            return path
-    return None
-
+LINKER_CACHE = "/etc/ld.so.cache"
+_MAGIC = b"glibc-ld.so.cache1.1"
+_HEAD = struct.Struct("<20sI")  # magic, number of entries; more follows up to byte 48
+_ENTRY = struct.Struct("<iIIIQ")  # flags, name, path (offsets in the file), version, hardware
+_X86_64 = 0x0300
 
 _FOLDERS = (
     "/lib/x86_64-linux-gnu",
@@ -38,6 +33,45 @@ _FOLDERS = (
     "/usr/lib",
     "/usr/local/lib",
 )
+
+
+@lru_cache(maxsize=64)
+def find_library(name: str) -> str | None:
+    """The path of ``lib<name>.so`` in the linker's cache, or else where libraries usually lie;
+    None if there is none. Starts no process, unlike `ctypes.util.find_library`."""
+    known: list[tuple[str, str]] = []
+    with suppress(OSError), open(LINKER_CACHE, "rb") as file:
+        known = list(_linker_cache(file.read()))
+    wanted = f"lib{name}.so"
+    for soname, path in known:
+        if (soname == wanted or soname.startswith(f"{wanted}.")) and os.path.exists(path):
+            return path
+    return next((path for folder in _FOLDERS for path in _libraries(folder, wanted)), None)
+
+
+def _linker_cache(data: bytes) -> Iterator[tuple[str, str]]:
+    """Name and path of each library for this kind of processor (glibc's dl-cache.h). An old
+    format may stand before the one that is read."""
+    start = data.find(_MAGIC)
+    if start < 0:
+        return
+    _, count = _HEAD.unpack_from(data, start)
+    for index in range(count):
+        flags, name, path, _, _ = _ENTRY.unpack_from(data, start + 48 + index * _ENTRY.size)
+        if flags & 0xFF00 == _X86_64:
+            yield _string(data, start + name), _string(data, start + path)
+
+
+def _string(data: bytes, start: int) -> str:
+    return os.fsdecode(data[start : data.index(b"\0", start)])
+
+
+def _libraries(folder: str, wanted: str) -> list[str]:
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    return [f"{folder}/{n}" for n in names if n == wanted or n.startswith(f"{wanted}.")]
 
 
 def find_module(name: str) -> str:

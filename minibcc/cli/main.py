@@ -29,6 +29,7 @@ BUG: Final = 3
 
 COMMANDS: Final = {
     "run": ("minibcc.cli.run", "run a BCC script in a simulated kernel"),
+    "check": ("minibcc.cli.check", "compile and verify what a BCC script would load"),
     "compile": ("minibcc.cli.compile", "compile C to bytecode and show it"),
     "verify": ("minibcc.cli.verify", "ask the verifier about each program of a file"),
     "trace": ("minibcc.cli.trace", "run a program once, instruction by instruction"),

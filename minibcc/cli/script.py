@@ -46,8 +46,9 @@ class Script:
             raise NoScript(f"minibcc: cannot open {path}: {wrong.strerror}") from None
         self._interrupted = False
 
-    def run(self, *, virtual: bool) -> int:
-        """Runs it; the exit status. With `virtual`, its clock is the kernel's."""
+    def run(self, *, virtual: bool, redirected: bool | None = None) -> int:
+        """Runs it; the exit status. With `virtual`, its clock is the kernel's; with `redirected`
+        (if not given: the same) so are the files that it opens in /proc and tracefs."""
         try:
             code = compile(self._content, self.path, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as wrong:
@@ -62,6 +63,10 @@ class Script:
             from minibcc.cli.clock import VirtualClock
 
             VirtualClock().install()
+        if virtual if redirected is None else redirected:
+            from minibcc.cli import kernelfiles
+
+            kernelfiles.install()
         signal.signal(signal.SIGINT, self._interrupt)
         status = self._execute(code)
         _flush()
