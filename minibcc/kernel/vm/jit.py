@@ -90,15 +90,16 @@ class Jit:
         self._targets: dict[int, Target] = {}
         self._known: WeakValueDictionary[int, Target] = WeakValueDictionary()
         self._callbacks: dict[HelperFunction, Any] = {}
-        self._fixed = {
+        self._fixed: dict[str, Any] = {
             "probe": _CALLBACKS[2](self._guarded(self._probe)),
             "packet": _CALLBACKS[2](self._guarded(self._packet)),
             "callx": _CALLBACKS[6](self._guarded(self._callx)),
-            "tail_call": _CALLBACKS[3](self._guarded(self._tail_call)),
         }
+        self._ask = _CALLBACKS[3](self._guarded(self._tail_call))
         code = session().compile(stubs(), FAST)
-        imports = {"state": ctypes.addressof(self._cells)}
-        self._stubs = session().load(code, imports, ["start", "repeat"])
+        imports = {"state": ctypes.addressof(self._cells), "ask": _address(self._ask)}
+        self._stubs = session().load(code, imports, ["start", "repeat", "tail_call"])
+        self._fixed["tail_call"] = ctypes.c_void_p(self._stubs["tail_call"])
         self._start = _CALLBACKS[0](self._stubs["start"])
         self._repeat = _CALLBACKS[0](self._stubs["repeat"])
 

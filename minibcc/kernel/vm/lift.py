@@ -31,6 +31,7 @@ from minibcc.kernel.vm.translate import (
     ABORT,
     CELLS,
     COUNT,
+    KEEPING,
     PROGRAM,
     R1,
     R5,
@@ -85,7 +86,7 @@ attributes #0 = { nounwind null_pointer_is_valid }
 def stubs() -> str:
     """A module with ``start`` and ``repeat``: how Python gets into programs. Arguments are in the
     cells, since each one that ctypes passes costs more than a hundred instructions of a program.
-    ``repeat`` stops at the first run that fails."""
+    ``repeat`` stops at the first run that fails. ``tail_call`` is how programs ask Python."""
     registers = range(R1, R5 + 1)
     names = [f"%r{number}" for number in range(1, 6)]
     cell = "getelementptr (i64, ptr @state, i64 {})".format
@@ -123,13 +124,18 @@ good:
   br i1 %over, label %done, label %again
 done:
   ret i64 %result
+}}
+declare i64 @ask(i64, i64, i64)
+define {KEEPING}i64 @tail_call(i64 %context, i64 %map, i64 %index) {{
+  %there = call i64 @ask(i64 %context, i64 %map, i64 %index)
+  ret i64 %there
 }}"""
 
 
 def _declare(symbol: tuple[str, str]) -> str:
     name, signature = symbol
-    result, parameters = signature.split(" ", 1)
-    return f"declare {result} @{name}{parameters} #0"
+    result, _, parameters = signature.partition("(")
+    return f"declare {result}@{name}({parameters} #0"
 
 
 def _needs_depth_check(functions: list[Function]) -> bool:

@@ -6,6 +6,7 @@ translated one after the other. `lift` gives it blocks and joins their values.
 
 from __future__ import annotations
 
+from platform import machine
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MAX_TAIL_CALLS
@@ -29,6 +30,9 @@ program; R10 at the last call of a helper (for callbacks); the end of the chain 
 calls so far; the CPU; the program that runs (first: what to start), with which registers, and how
 often. A program is its entry's address. And how many cells there are."""
 _OWN = "ptrtoint (ptr @f0 to i64)"
+KEEPING = "preserve_mostcc " if machine() in ("x86_64", "AMD64", "aarch64", "arm64") else ""
+"""The calling convention of ``tail_call``, where LLVM has it: who calls it, rarely, need not save
+registers for the sake of it, which every tail call would pay for."""
 _PREDICATES = {
     "jeq": "eq", "jne": "ne", "jgt": "ugt", "jge": "uge", "jlt": "ult", "jle": "ule",
     "jsgt": "sgt", "jsge": "sge", "jslt": "slt", "jsle": "sle", "jset": "ne",
@@ -37,7 +41,7 @@ _SIGNATURES = {
     "probe": "i64 (i64, i64)",
     "packet": "i64 (i64, i64)",
     "callx": "i64 (i64, i64, i64, i64, i64, i64)",
-    "tail_call": "i64 (i64, i64, i64)",
+    "tail_call": f"{KEEPING}i64 (i64, i64, i64)",
 }
 _HELPER = "i64 (i64, i64, i64, i64, i64)"
 NATIVE = "native_"
@@ -123,11 +127,11 @@ class Translator(Writer):
 
     def call(self, symbol: str, *arguments: str) -> str:
         """The result of an imported function."""
-        self.symbols.setdefault(symbol, _SIGNATURES.get(symbol, _HELPER))
+        signature = self.symbols.setdefault(symbol, _SIGNATURES.get(symbol, _HELPER))
         if self.callbacks:
             self.emit(f"store i64 %fp, ptr {self.cell(FRAME)}")
         passed = ", ".join(f"i64 {argument}" for argument in arguments)
-        return self.new(f"call i64 @{symbol}({passed})")
+        return self.new(f"call {signature.partition('(')[0]}@{symbol}({passed})")
 
     # --- a method per kind --------------------------------------------------------------------
 
