@@ -89,9 +89,10 @@ class Text:
     """A C text that a script gave to `BPF`. `error` says why it has no programs: it does not
     compile, or one of its maps cannot be made; `code` is that refusal's diagnostic code."""
 
-    def __init__(self, file: str, source: str) -> None:
+    def __init__(self, file: str, source: str, cflags: Sequence[str] = ()) -> None:
         self.file = file
         self.source = source
+        self.cflags = tuple(cflags)
         self.code = ""
         self.error = ""
         self.object: BpfObject | None = None
@@ -262,7 +263,7 @@ class WrittenBPF(BPF):
     system: QuietDoor
 
     def _compile(self, name: str, source: str, cflags: list[str], cpu: str | None) -> None:
-        text = Text(name, source)
+        text = Text(name, source, cflags)
         self.texts.append(text)
         try:
             super()._compile(name, source, cflags, cpu)

@@ -47,3 +47,24 @@ def test_declarations(name: str) -> None:
 )
 def test_names(paragraph: str, wanted: set[str]) -> None:
     assert names(paragraph) == wanted
+
+
+USES = {
+    "linux/blkdev.h": "return div_u64(number, 100 * NSEC_PER_MSEC) + SECTOR_SIZE;",
+    "linux/math64.h": "u64 rest; return div64_u64_rem(number, number | 1, &rest) + rest;",
+    "linux/time64.h": "return number / NSEC_PER_SEC;",
+    "linux/netdevice.h": "char name[IFNAMSIZ] = {}; return sizeof(name) + name[number & 15];",
+    "linux/fs.h": "return number == WRITE ? READ : WRITE;",
+    "linux/skbuff.h": (
+        "struct sk_buff skb = {}; skb.queue_mapping = number;"
+        "return skb_rx_queue_recorded(&skb) ? skb_get_rx_queue(&skb) : 0;"
+    ),
+}
+"""What programs use of a header, and get from no other."""
+
+
+@pytest.mark.parametrize("name", USES)
+def test_uses(name: str) -> None:
+    text = f"#include <{name}>\nstatic u64 f(u64 number) {{ {USES[name]} }}\n"
+    text += "int g(struct pt_regs *ctx) { return f(ctx->di); }\n"
+    assert front(text, "text.c", kernel_target()).warnings == ()
