@@ -11,10 +11,10 @@ Nothing is imported before it is used: ``import minibcc`` alone costs next to no
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as type checkers read it, without loading `typing`
 if TYPE_CHECKING:
+    from typing import Any
+
     from minibcc.bcc import BPF as BPF
     from minibcc.errors import AttachError as AttachError
     from minibcc.errors import CompileError as CompileError
@@ -31,17 +31,19 @@ _HOMES = {
     "MinibccError": "minibcc.errors",
 }
 
-__all__ = sorted([*_HOMES, "__version__"])
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'minibcc' has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "__version__"]

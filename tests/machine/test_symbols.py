@@ -14,11 +14,12 @@ from minibcc.machine.tracefs import Tracefs
 from tests.btf.kernel import kernel_btf
 
 
-class TestSymbols:
-    @pytest.fixture(scope="class")
-    def symbols(self) -> Symbols:
-        return Symbols(kernel_btf())
+@pytest.fixture(scope="module")
+def symbols() -> Symbols:
+    return Symbols(kernel_btf())
 
+
+class TestSymbols:
     def test_names_and_addresses_lead_to_each_other(self, symbols: Symbols) -> None:
         for name in (
             "do_sys_openat2",
@@ -67,11 +68,12 @@ class TestSymbols:
         assert symbols.address("b") == TEXT + PITCH
 
 
-class TestTracefs:
-    @pytest.fixture(scope="class")
-    def tracefs(self) -> Tracefs:
-        return Tracefs(kernel_btf())
+@pytest.fixture(scope="module")
+def tracefs() -> Tracefs:
+    return Tracefs(kernel_btf())
 
+
+class TestTracefs:
     def test_an_event_is_a_directory(self, tracefs: Tracefs) -> None:
         assert tracefs.listdir("events/sched/sched_switch") == ["enable", "filter", "format", "id"]
         assert tracefs.read("events/sched/sched_switch/format").startswith(b"name: sched_switch\n")

@@ -288,7 +288,8 @@ class Declarations(Context):
         )
 
     def _near_tags(self, name: str) -> list[str]:
-        return self.suggestion(name, [tag for scope in self.tags for tag in scope])
+        others = [tag for scope in self.tags for tag in scope if tag != name]
+        return self.suggestion(name, others)
 
     def _enum(self, node: Any) -> Enum:
         name = node.name or ""
