@@ -190,7 +190,8 @@ class StackTrace(TableBase):
     def _walk(
         self, stack: Any, with_build_ids: bool, resolve: Callable[[Any], Any] | None
     ) -> Iterator[Any]:
-        for address in stack.trace if with_build_ids else stack.ip:
+        # An element is an array, or a structure around it where a program declares one.
+        for address in getattr(stack, "trace" if with_build_ids else "ip", stack):
             if with_build_ids and address.status != self.BPF_STACK_BUILD_ID_VALID:
                 return
             if not with_build_ids and not address:

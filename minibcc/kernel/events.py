@@ -16,6 +16,7 @@ from minibcc.abi.perf import PerfEventAttr, PerfIoctl, PerfSample, PerfSoftware,
 from minibcc.kernel.descriptors import Description
 from minibcc.kernel.errnos import failure
 from minibcc.machine.hooks import Point
+from minibcc.machine.sampling import nanoseconds
 
 if TYPE_CHECKING:
     from minibcc.kernel.attach import Attachment
@@ -215,11 +216,13 @@ def _points(kernel: Kernel, attr: PerfEventAttr) -> tuple[Point, ...]:
 
 def sampling_point(attr: PerfEventAttr) -> Point:
     """Where a clock or counter is sampled: ``TYPE:CONFIG`` (``1:0`` is the clock of a processor),
-    with the period as offset, in the event's own unit (ns for clocks)."""
-    period = attr.sample_period
+    with the period in ns as offset: 0 if it only counts."""
+    counter = f"{attr.type}:{attr.config}"
+    if not attr.sample_period:
+        return Point("perf", counter)
     if attr.freq:
-        period = 1_000_000_000 // max(1, attr.sample_period)
-    return Point("perf", f"{attr.type}:{attr.config}", period)
+        return Point("perf", counter, 1_000_000_000 // attr.sample_period)
+    return Point("perf", counter, nanoseconds(counter, attr.sample_period))
 
 
 SAMPLES_ALLOWED = sum(PerfSample)

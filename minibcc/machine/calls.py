@@ -6,7 +6,8 @@ tracepoint and its raw twin. `system_call` goes the way of x86-64 Linux: the tra
 ``raw_syscalls:sys_enter`` and ``syscalls:sys_enter_NAME``, the function ``__x64_sys_NAME`` with a
 pointer to the saved user registers, what the call does, and the tracepoints of its exit.
 
-Functions take time: `spend` moves the clock while the task's processor is busy with them.
+Functions take time: `spend` moves the clock while the task's processor is busy with them. Which
+ones a task is in stands in `Task.calls`: an event brings the stack that follows from it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from minibcc.machine import stacks
 from minibcc.machine.hooks import Event, Point
 
 if TYPE_CHECKING:
@@ -48,10 +50,15 @@ SYSTEM_CALLS: dict[str, tuple[int, tuple[str, ...]]] = {
     "unlink": (87, ("pathname",)),
     "sync": (162, ()),
     "exit_group": (231, ("error_code",)),
+    "clock_nanosleep": (230, ("which_clock", "flags", "rqtp", "rmtp")),
     "openat": (257, ("dfd", "filename", "flags", "mode")),
     "unlinkat": (263, ("dfd", "pathname", "flag")),
 }
 """Number and argument names of the calls that scenarios make (x86-64)."""
+
+
+ENTRY = ("entry_SYSCALL_64_after_hwframe", "do_syscall_64")
+"""What a system call passes before its number is looked at."""
 
 
 class Kernel:
@@ -68,40 +75,75 @@ class Kernel:
         *,
         spend: int = 0,
     ) -> int:
-        """Calls kernel function `name`: 64-bit arguments, signed result. `spend` ns pass in it."""
-        machine = self.machine
-        hooks = machine.hooks
-        arguments = tuple(argument & U64 for argument in arguments)
+        """Calls kernel function `name`: 64-bit arguments, signed result. `spend` ns pass in it.
+        Where a watcher wants another result (an injected error), the body is not run."""
+        override = self.enter(name, arguments)
+        self.machine.spend(spend)
+        result = body() if override is None else override
+        self.leave(name, arguments, result)
+        return result
+
+    def enter(self, name: str, arguments: Sequence[int] = ()) -> int | None:
+        """The current task is in `name` from now on; the result that a watcher imposes."""
+        hooks = self.machine.hooks
+        task = self.machine.current
+        task.calls = (*task.calls, name)
+        if name not in hooks.names:
+            return None
+        answers: list[int | None] = []
         if hooks.watched(point := Point("kprobe", name)):
-            registers = dict(zip(ARGUMENT_REGISTERS, arguments, strict=False))
-            hooks.pass_by(self._event(point, registers=registers))
+            registers = {
+                register: argument & U64
+                for register, argument in zip(ARGUMENT_REGISTERS, arguments, strict=False)
+            }
+            answers = hooks.pass_by(self._event(point, registers=registers))
         if hooks.watched(point := Point("fentry", name)):
-            hooks.pass_by(self._event(point, arguments=arguments))
-        machine.spend(spend)
-        result = body()
+            hooks.pass_by(self._event(point, arguments=_words(arguments)))
+        wanted = next((answer for answer in answers if answer is not None), None)
+        return None if wanted is None else (wanted & U64 ^ 1 << 63) - (1 << 63)
+
+    def leave(self, name: str, arguments: Sequence[int] = (), result: int = 0) -> None:
+        """The current task returns from `name`, where it was last."""
+        hooks = self.machine.hooks
+        task = self.machine.current
+        task.calls = task.calls[:-1]
+        if name not in hooks.names:
+            return
         if hooks.watched(point := Point("kretprobe", name)):
             hooks.pass_by(self._event(point, registers={"ax": result & U64}))
         if hooks.watched(point := Point("fexit", name)):
-            hooks.pass_by(self._event(point, arguments=(*arguments, result & U64)))
-        return result
+            hooks.pass_by(self._event(point, arguments=_words((*arguments, result))))
 
     def tracepoint(
         self, category: str, name: str, fields: dict[str, Any], raw: Sequence[int] = ()
     ) -> None:
         """Fires ``category:name`` with its fields, and the raw tracepoint with its arguments."""
         hooks = self.machine.hooks
-        if hooks.watched(point := Point("tracepoint", f"{category}:{name}")):
+        if not hooks.names:
+            return
+        full_name = f"{category}:{name}"
+        if full_name in hooks.names and hooks.watched(point := Point("tracepoint", full_name)):
             hooks.pass_by(self._event(point, fields=fields))
-        if hooks.watched(point := Point("raw_tracepoint", name)):
-            hooks.pass_by(self._event(point, arguments=tuple(value & U64 for value in raw)))
+        if name in hooks.names and hooks.watched(point := Point("raw_tracepoint", name)):
+            hooks.pass_by(self._event(point, arguments=_words(raw)))
 
     def system_call(
         self, name: str, arguments: Sequence[int], body: Callable[[], int], *, spend: int = 500
     ) -> int:
         """System call `name` of the current task; its result (negative: an errno)."""
+        override = self.enter_call(name, arguments)
+        self.machine.spend(spend)
+        result = body() if override is None else override
+        self.leave_call(result)
+        return result
+
+    def enter_call(self, name: str, arguments: Sequence[int]) -> int | None:
+        """The current task is in a system call from now on."""
         number, names = SYSTEM_CALLS[name]
         task = self.machine.current
-        values = [argument & U64 for argument in arguments]
+        task.system_call = name
+        task.calls = ENTRY
+        values = _words(arguments)
         self._save_registers(task, number, values)
         padded = (*values, *(0,) * (6 - len(values)))
         self.tracepoint(
@@ -112,28 +154,55 @@ class Kernel:
             f"sys_enter_{name}",
             {"__syscall_nr": number, **dict(zip(names, values, strict=True))},
         )
-        result = self.function(f"__x64_sys_{name}", (task.registers,), body, spend=spend)
+        task.calls = (*ENTRY, "x64_sys_call")
+        return self.enter(f"__x64_sys_{name}", (task.registers,))
+
+    def leave_call(self, result: int) -> None:
+        """The current task returns from its system call."""
+        task = self.machine.current
+        name = task.system_call
+        number, _ = SYSTEM_CALLS[name]
+        self.leave(f"__x64_sys_{name}", (task.registers,), result)
+        task.calls = ENTRY
         self.tracepoint(
             "raw_syscalls", "sys_exit", {"id": number, "ret": result}, (task.registers, result)
         )
         self.tracepoint("syscalls", f"sys_exit_{name}", {"__syscall_nr": number, "ret": result})
-        return result
+        task.calls, task.system_call = (), ""
 
     def _event(self, point: Point, **what: Any) -> Event:
         machine = self.machine
         task = machine.current
+        start = 0
+        if point.kind == "kprobe":
+            start = machine.address_of(point.name) or 0
+        calls = task.calls[:-1] if point.kind in ("kprobe", "fentry") else task.calls
+        kernel_stack = machine.stacks.kernel(calls, point.name, at_start=start)
         registers = what.get("registers")
         if registers is not None:
-            registers.setdefault("ip", machine.address_of(point.name) or 0)
-            registers.setdefault("sp", task.stack - 256)
-            registers.setdefault("bp", task.stack - 224)
-        return Event(point=point, time=machine.now(), cpu=machine.cpu, task=task, **what)
+            registers["ip"] = start or machine.address_of(point.name) or 0
+            registers["sp"] = task.stack - 256
+            registers["bp"] = task.stack - 224
+        return Event(
+            point=point,
+            time=machine.now(),
+            cpu=machine.cpu,
+            task=task,
+            kernel_stack=kernel_stack,
+            user_stack=stacks.user(task, point.name),
+            **what,
+        )
 
     def _save_registers(self, task: Task, number: int, arguments: Sequence[int]) -> None:
         """What the entry of a system call pushes: the user registers, read by whoever follows
         the argument of ``__x64_sys_*``."""
         values = dict(zip(SYSCALL_REGISTERS, arguments, strict=False))
-        values.update(orig_ax=number, ax=U64 - 37, ip=0x401000, sp=0x7FFF_FFFF_E000, cs=0x33)
-        values.update(ss=0x2B, flags=0x246)
+        values.update(orig_ax=number, ax=U64 - 37, ip=stacks.user(task)[0], sp=stacks.STACK)
+        values.update(cs=0x33, ss=0x2B, flags=0x246)
         packed = struct.pack("<21Q", *(values.get(register, 0) for register in PT_REGS))
         self.machine.kernel_memory.map(task.registers, bytearray(packed), len(packed))
+
+
+def _words(values: Sequence[int]) -> tuple[int, ...]:
+    """Numbers as they lie in registers."""
+    return tuple(value & U64 for value in values)

@@ -22,7 +22,8 @@ class Point(Record):
 
     `kind` is "kprobe", "kretprobe", "tracepoint", "raw_tracepoint", "fentry", "fexit", "lsm",
     "uprobe", "uretprobe", "perf", "xdp", "tc", "socket". `name` is a kernel function, a
-    ``category:event``, an executable's path, a device; `offset` bytes into a function.
+    ``category:event``, an executable's path, a device, a clock or counter (``TYPE:CONFIG``);
+    `offset` is in bytes into a function, or a clock's period in ns.
     """
 
     kind: str
@@ -61,17 +62,30 @@ class Hooks:
     def __init__(self) -> None:
         self._watchers: dict[Point, list[Callback]] = {}
         self._failure: BaseException | None = None
+        self.names: dict[str, int] = {}
+        """Names of points that are watched, whatever their kind, and how many: most activity
+        passes where nobody is, and asks no more than this."""
+        self.sampled: list[Point] = []
+        """Points of kind "perf" that are watched: clocks that somebody has to read."""
 
     def attach(self, point: Point, callback: Callback) -> Callable[[], None]:
         """Calls `callback` at each event of `point` until the returned function is called."""
-        self._watchers.setdefault(point, []).append(callback)
+        if point not in self._watchers:
+            self._watchers[point] = []
+            self.names[point.name] = self.names.get(point.name, 0) + 1
+        self._watchers[point].append(callback)
+        if point.kind == "perf" and point.offset and point not in self.sampled:
+            self.sampled.append(point)
 
         def detach() -> None:
             watchers = self._watchers.get(point, [])
             if callback in watchers:
                 watchers.remove(callback)
-            if not watchers:
-                self._watchers.pop(point, None)
+            if not watchers and self._watchers.pop(point, None) is not None:
+                self.sampled = [other for other in self.sampled if other != point]
+                self.names[point.name] -= 1
+                if not self.names[point.name]:
+                    del self.names[point.name]
 
         return detach
 

@@ -11,17 +11,19 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from minibcc.btf.types import Struct
-from minibcc.machine import pseudofiles
+from minibcc.machine import pseudofiles, tasks
 from minibcc.machine.calls import Kernel
 from minibcc.machine.files import Files
 from minibcc.machine.hooks import Hooks
 from minibcc.machine.memory import AddressSpace
+from minibcc.machine.objects import Objects
 from minibcc.machine.process import Process, user_memory
+from minibcc.machine.sampling import Sampler
 from minibcc.machine.scenario import SCENARIOS, furnish
-from minibcc.machine.scheduler import Scheduler
-from minibcc.machine.structures import fill, task_values
-from minibcc.machine.tasks import Task
+from minibcc.machine.scheduler import Scheduler, Sleep
+from minibcc.machine.stacks import Stacks
+from minibcc.machine.switching import Switching
+from minibcc.machine.tasks import TASK_DEAD, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +37,8 @@ UPTIME = 1_000_000_000_000
 """The clock when a scenario starts: ns since boot."""
 FIRST_PID = 301
 """What the second process gets; the first one is 1."""
+FOREVER = 1_000_000 * 1_000_000_000
+"""How long a task sleeps that has nothing left to do, ns."""
 
 
 class Machine:
@@ -62,14 +66,19 @@ class Machine:
         self.hooks = Hooks()
         self.kernel = Kernel(self)
         self.files = Files()
+        self.objects = Objects(self)
+        self.stacks = Stacks(self.address_of)
         self.kernel_memory = AddressSpace(0xFFFF_8880_0400_0000)
         self.tasks: dict[int, Task] = {}
         self.idle = [
             Task(0, 0, f"swapper/{cpu}", user_memory(), {}, cpu=cpu) for cpu in range(cpus)
         ]
         self.current = self.idle[0]
+        self.switching = Switching(self)
         self.finished = False
         self.pace = pace
+        self._sampler = Sampler(self)
+        self._all_tasks: dict[int, Task] = {}
         self._clock = UPTIME
         self._end = None if duration is None else UPTIME + duration
         self._scheduler = Scheduler(cpus)
@@ -81,6 +90,9 @@ class Machine:
     def _begin(self) -> None:
         """The scenario starts, on a computer where no process is left."""
         self._next_pid = 1
+        self.tasks.clear()
+        self._all_tasks.clear()
+        self._scheduler.forget()
         SCENARIOS[self._scenario](self)
 
     # --- time --------------------------------------------------------------------------------
@@ -91,8 +103,12 @@ class Machine:
 
     def spend(self, ns: int) -> None:
         """Time passes while the current task's processor is busy."""
-        self._clock += ns
-        self._scheduler.busy[self.cpu] = max(self._scheduler.busy[self.cpu], self._clock)
+        end = self._clock + ns
+        while (tick := self._sampler.next(self._clock)) is not None and tick <= end:
+            self._clock = tick
+            self._sampler.sample()
+        self._clock = end
+        self._scheduler.busy[self.cpu] = max(self._scheduler.busy[self.cpu], end)
 
     def advance(self, until: int | None, stop: Callable[[], bool] | None = None) -> bool:
         """Plays the scenario up to time `until` (None: to its end), or until `stop()` is true
@@ -112,13 +128,20 @@ class Machine:
                 due = self._end
             if due is None:
                 break
+            tick = self._sampler.next(self._clock)
+            if tick is not None:
+                due = min(due, tick)
             if until is not None and due > until:
                 self._move(until)
                 return True
             self._move(due)
-            if turn is None or over:
+            if due == tick:
+                self._sampler.sample()
+                self.hooks.raise_failure()
+            elif turn is None or over:
                 break
-            self._step(turn)
+            else:
+                self._step(turn)
             if stop is not None and stop():
                 return True
         self.finished = True
@@ -139,22 +162,54 @@ class Machine:
     def _step(self, turn: Turn) -> None:
         """A task wakes, or runs until it next yields."""
         self._scheduler.take(turn)
-        if turn.wakes:
-            return
-        task = self.current = turn.task
+        task = turn.task
+        try:
+            if turn.wakes:
+                self.switching.wake(task)
+            else:
+                self.switching.switch(turn.cpu, task)
+                self.current = task
+                self._run(turn)
+        finally:
+            self.current = self.idle[task.cpu]
+        self.hooks.raise_failure()
+
+    def _run(self, turn: Turn) -> None:
+        """The current task goes on, up to its next yield."""
+        task = turn.task
         try:
             step = next(turn.behaviour)
         except BaseException as end:
             # Whatever else than its end came out of the behaviour killed it.
-            self._scheduler.ended(self._clock, task)
-            self.tasks.pop(task.pid, None)
-            if not isinstance(end, StopIteration):
+            killed = not isinstance(end, StopIteration)
+            self._end_of(task, killed=killed)
+            if killed:
                 raise
         else:
-            self._scheduler.yielded(self._clock, task, turn.behaviour, step)
-        finally:
-            self.current = self.idle[task.cpu]
-        self.hooks.raise_failure()
+            if self._scheduler.yielded(self._clock, task, turn.behaviour, step):
+                self.switching.block(task, step)
+                self._vacate(turn.cpu)
+
+    def _end_of(self, task: Task, *, killed: bool) -> None:
+        """The task exited (or was killed); one that did not has nothing left to do."""
+        waiters = self._scheduler.ended(self._clock, task)
+        if task.state == TASK_DEAD or killed:
+            self.tasks.pop(task.pid, None)
+            for child in self.tasks.values():
+                if child.parent is task:
+                    child.parent = self.tasks.get(1)
+            for waiter in waiters:
+                self.switching.wake(waiter, task)
+            self.switching.die(task)
+        else:
+            self.switching.block(task, Sleep(FOREVER))
+        self._vacate(task.cpu)
+
+    def _vacate(self, cpu: int) -> None:
+        """Nobody runs on the processor, unless somebody takes it over at once."""
+        turn = self._scheduler.next()
+        if turn is None or turn.wakes or turn.cpu != cpu or turn.at > self._clock:
+            self.switching.switch(cpu, None)
 
     # --- tasks -------------------------------------------------------------------------------
 
@@ -177,8 +232,11 @@ class Machine:
             start_time=self._clock,
             cpu=pid % self.cpus,
             executable=executable,
+            argv=(executable or comm,),
         )
-        self.tasks[pid] = task
+        self.tasks[pid] = self._all_tasks[pid] = task
+        if executable:
+            self.files.number(executable)
         return task
 
     def start(self, task: Task, behaviour: Callable[[Process], Behaviour]) -> None:
@@ -189,23 +247,20 @@ class Machine:
 
     def read_kernel(self, address: int, size: int) -> bytes:
         """Kernel memory (0xffff...). Raises `memory.BadAddress`."""
-        task = self.task_at(address)
-        if task is not None:
-            # Laid out anew at each read: a task changes its name and its processor.
-            struct = self.type("task_struct")
-            content = fill(struct, task_values(task)) if isinstance(struct, Struct) else b""
-            offset = address - task.address
-            if offset + size <= len(content):
-                return bytes(content[offset : offset + size])
-        return self.kernel_memory.read(address, size)
+        found = self.objects.read(address, size)
+        return self.kernel_memory.read(address, size) if found is None else found
+
+    def task_of(self, slot: int) -> Task | None:
+        """The task whose structures lie in that place (`Task.slot`); the dead stay readable."""
+        cpu = slot - tasks.IDLE_SLOT
+        if cpu < 0:
+            return self._all_tasks.get(slot)
+        return self.idle[cpu] if cpu < self.cpus else None
 
     def task_at(self, address: int) -> Task | None:
         """The task whose ``struct task_struct`` holds the address."""
-        first = self.idle[0].address
-        if not first <= address < first + (1 << 36):
-            return None
-        pid = (address - first) // 0x4000
-        return self.tasks.get(pid) or (self.idle[0] if pid == 0 else None)
+        slot, _ = divmod(address - tasks.TASKS, tasks.TASK_STRIDE)
+        return self.task_of(slot) if 0 <= slot < tasks.IDLE_SLOT + self.cpus else None
 
     def read_user(self, task: Task, address: int, size: int) -> bytes:
         """A process's memory. Raises `memory.BadAddress`."""

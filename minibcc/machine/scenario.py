@@ -48,6 +48,14 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     ),
 }
 """Files that a short command opens after its libraries."""
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "ls": ("--color=auto",),
+    "cat": ("/etc/hostname",),
+    "grep": ("root", "/etc/passwd", "/etc/group"),
+    "ps": ("-ef",),
+    "python3": ("-c", "import missing"),
+}
+"""What a short command is called with."""
 
 
 def shell(machine: Machine) -> None:
@@ -101,7 +109,7 @@ def _command(name: str) -> Callable[[Process], Behaviour]:
 
     def behaviour(process: Process) -> Behaviour:
         yield Work(process.random.randrange(50, 200) * MICROSECOND)
-        process.execve(f"/bin/{name}")
+        process.execve(f"/bin/{name}", *ARGUMENTS.get(name, ()))
         for library in LIBRARIES:
             process.look_at(library, size=832)
             yield Work(process.random.randrange(20, 120) * MICROSECOND)
@@ -173,7 +181,7 @@ def _make(process: Process) -> Behaviour:
 
 def _compiler(name: str) -> Callable[[Process], Behaviour]:
     def behaviour(process: Process) -> Behaviour:
-        process.execve("/usr/bin/cc", "cc1")
+        process.execve("/usr/bin/cc", "-c", f"src/{name}.c", comm="cc1")
         process.look_at(
             *LIBRARIES, f"src/{name}.c", "/usr/include/stdio.h", "/usr/include/stdlib.h"
         )

@@ -106,6 +106,11 @@ class Scheduler:
             self.add(now, waiter, behaviour)
         return [waiter for waiter, _ in waiters]
 
+    def forget(self) -> None:
+        """Pids are used anew."""
+        self._ended.clear()
+        self._waiting.clear()
+
     def _choose(self, task: Task, time: int) -> int:
         """The processor it ran on last if that is free, otherwise the one that is free first."""
         if self.busy[task.cpu] <= time:

@@ -1,23 +1,20 @@
 """Kernel structures in simulated memory, laid out by the kernel's BTF.
 
 `fill` writes values at named members, wherever this kernel's layout puts them, so that another
-kernel version is another BTF and no other code. `task_struct` says what a program finds behind
-bpf_get_current_task().
+kernel version is another BTF and no other code. What has which values is said in `objects`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 from minibcc.btf.types import Array, Member, Struct, find_member, size_of, strip
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from minibcc.machine.tasks import Task
+Values: TypeAlias = "dict[str, int | bytes]"
+"""Values by the paths of their members."""
 
 
-def fill(struct: Struct, values: Mapping[str, int | bytes]) -> bytearray:
+def fill(struct: Struct, values: Values) -> bytearray:
     """The bytes of `struct` with `values` at their members, zero elsewhere.
 
     A name is a path (``se.sum_exec_runtime``). A member that this kernel lacks is left out: its
@@ -60,24 +57,3 @@ def locate(struct: Struct, path: str) -> tuple[Member, int] | None:
         offset += inside
         current = strip(member.type)
     return (member, offset) if member is not None else None
-
-
-def task_values(task: Task) -> dict[str, int | bytes]:
-    """What a ``struct task_struct`` says of a task."""
-    parent = task.parent.address if task.parent else task.address
-    return {
-        "pid": task.pid,
-        "tgid": task.tgid,
-        "comm": task.comm.encode(),
-        "real_parent": parent,
-        "parent": parent,
-        "group_leader": task.address,
-        "start_time": task.start_time,
-        "start_boottime": task.start_time,
-        "exit_code": task.exit_code << 8,
-        "stack": task.stack - 0x4000,
-        "prio": 120,
-        "static_prio": 120,
-        "normal_prio": 120,
-        "thread_info.cpu": task.cpu,
-    }

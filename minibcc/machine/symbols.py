@@ -79,6 +79,12 @@ DATA_SYMBOLS = (
     ("vm_node_stat", 512, "B"),
     ("_end", 0, "B"),
 )
+# Entries in assembly, which have no type: they follow the functions, `PITCH` bytes each.
+ASSEMBLY = (
+    "entry_SYSCALL_64_after_hwframe",
+    "ret_from_fork_asm",
+    "asm_sysvec_apic_timer_interrupt",
+)
 # Names that mark where the text starts and ends.
 TEXT_START = ("_stext", "_text")
 TEXT_END = "_etext"
@@ -90,8 +96,10 @@ class Symbols:
     def __init__(self, btf: Btf) -> None:
         self._btf = btf
         self._first, self._last, _ = btf.span(Kind.FUNC)
-        self._end = TEXT + (self._last + 1 - self._first) * PITCH
-        self._marks = dict.fromkeys(TEXT_START, TEXT) | {TEXT_END: self._end}
+        typed = TEXT + (self._last + 1 - self._first) * PITCH
+        self._assembly = {name: typed + place * PITCH for place, name in enumerate(ASSEMBLY)}
+        self._end = typed + len(ASSEMBLY) * PITCH
+        self._marks = dict.fromkeys(TEXT_START, TEXT) | {TEXT_END: self._end} | self._assembly
         at = max(DATA, -(-self._end // 0x20_0000) * 0x20_0000)
         for name, size, _ in DATA_SYMBOLS:
             self._marks[name] = at
@@ -124,6 +132,9 @@ class Symbols:
         """The function that an address lies in and the offset in it; None outside the text."""
         if not TEXT <= address < self._end:
             return None
+        for name, place in self._assembly.items():
+            if place <= address < place + PITCH:
+                return name, address - place
         number = self._first + (address - TEXT) // PITCH
         while not isinstance(function := self._btf.type(number), Func):
             number -= 1  # ends: the first one is a function
@@ -141,6 +152,7 @@ class Symbols:
             f"{self._place(number):016x} T {name}{labels.get(number, '')}\n"
             for number, name in self._btf.named(Kind.FUNC)
         ]
+        rows += [f"{place:016x} T {name}\n" for name, place in self._assembly.items()]
         rows.append(f"{self._end:016x} T {TEXT_END}\n")
         rows += [f"{self._marks[name]:016x} {letter} {name}\n" for name, _, letter in DATA_SYMBOLS]
         return "".join(rows).encode()
