@@ -113,7 +113,7 @@ def test_what_clang_makes_of_libbpfs_c(minibcc, tmp_path):
     one, two = json.loads(minibcc("verify", "b.bpf.o", "--json")[1])
     assert (one["program"], one["type"], one["verdict"]) == ("one", "xdp", "ACCEPT")
     assert (two["code"], two["errno"]) == ("verify/packet-bounds", 13)
-    assert "b.c:21:" in two["text"]
+    assert "b.c:22:12: error" in two["text"]
 
 
 @pytest.mark.parametrize(
