@@ -24,12 +24,13 @@ from minibcc.machine.files import (
     directory,
     file_system,
 )
-from minibcc.machine.structures import Values, fill, locate
+from minibcc.machine.structures import Places, Values, fill, locate
 from minibcc.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from minibcc.btf.types import Type
     from minibcc.machine.machine import Machine
     from minibcc.machine.tasks import Task
 
@@ -90,6 +91,7 @@ class Objects:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self._structs: dict[str, tuple[Type | None, Places]] = {}
 
     def read(self, address: int, size: int) -> bytes | None:
         """`size` bytes of the structure that holds `address`; None if none holds them all."""
@@ -110,8 +112,10 @@ class Objects:
         return content[offset : offset + size] if offset + size <= len(content) else None
 
     def _lay_out(self, name: str, values: Values) -> bytes:
-        struct = self.machine.type(name)
-        return bytes(fill(struct, values)) if isinstance(struct, Struct) else b""
+        if name not in self._structs:
+            self._structs[name] = self.machine.type(name), {}
+        struct, places = self._structs[name]
+        return bytes(fill(struct, values, places)) if isinstance(struct, Struct) else b""
 
     def _operations(self, address: int) -> tuple[Parts, int]:
         """The ``struct file_operations`` of a file system, which lie where their symbols say."""

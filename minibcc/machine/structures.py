@@ -14,25 +14,33 @@ Values: TypeAlias = "dict[str, int | bytes]"
 """Values by the paths of their members."""
 
 
-def fill(struct: Struct, values: Values) -> bytearray:
+Places: TypeAlias = "dict[str, tuple[int, int, int] | None]"
+"""Where members lie, by their paths: offset in bits, size in bytes, width in bits (0: whole)."""
+
+
+def fill(struct: Struct, values: Values, places: Places | None = None) -> bytearray:
     """The bytes of `struct` with `values` at their members, zero elsewhere.
 
     A name is a path (``se.sum_exec_runtime``). A member that this kernel lacks is left out: its
-    layout decides what a program can find. Raises OverflowError for a number that does not fit.
+    layout decides what a program can find. `places` keeps what was found for the next time. Raises
+    OverflowError for a number that does not fit.
     """
     content = bytearray(struct.size)
+    places = {} if places is None else places
     for path, value in values.items():
-        place = locate(struct, path)
+        if path not in places:
+            found = locate(struct, path)
+            places[path] = found and (found[1], size_of(found[0].type), found[0].bits or 0)
+        place = places[path]
         if place is None:
             continue
-        member, offset = place
-        size = size_of(member.type)
+        offset, size, bits = place
         start = offset // 8
         if isinstance(value, bytes):
             content[start : start + min(size, len(value))] = value[:size]
-        elif member.bits:
+        elif bits:
             word = int.from_bytes(content[start : start + 8], "little")
-            word |= (value & ((1 << member.bits) - 1)) << offset % 8
+            word |= (value & ((1 << bits) - 1)) << offset % 8
             content[start : start + 8] = word.to_bytes(8, "little")
         else:
             mask = (1 << size * 8) - 1
