@@ -7,6 +7,9 @@
     +-- SystemUnavailable    the body behind the door is not to be had here
     +-- UsageError           a call or a command line that cannot be meant
 
+`ScenarioEnd` is a KeyboardInterrupt: what a simulated machine raises where user space would wait
+for ever.
+
 All of them are plain `Exception` subclasses, so handlers in scripts written for BCC
 (``except Exception``) work. Text for a person is in ``str(error)``; a `CompileError` and a
 `LoadError` print their diagnostics with source lines and carets.
@@ -94,3 +97,8 @@ class SystemUnavailable(MinibccError):
 
 class UsageError(MinibccError):
     """A call or a command line that cannot be meant; the text says what to write instead."""
+
+
+class ScenarioEnd(KeyboardInterrupt):
+    """The simulated machine's scenario is over; raised once, as if by Ctrl-C, so that a tool prints
+    its summary. Uncaught it is the end of the script, not a failure."""

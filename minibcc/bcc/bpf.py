@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from minibcc import boot
 from minibcc.abi.bpf import MapType, ProgType
-from minibcc.bcc import constants
+from minibcc.bcc import constants, uncaught
 from minibcc.bcc.attach import Attachments
 from minibcc.bcc.constants import XDPAction, XDPFlags
 from minibcc.bcc.loader import LoadedMap, Module, prefix_of
@@ -138,6 +138,7 @@ class BPF(Attachments, Output, Symbols):
         self._open_tables()
         self._open_outputs()
         atexit.register(self.cleanup)
+        uncaught.install()
         try:
             name, source = _source(src_file, hdr_file, text)
             for usdt in usdt_contexts:

@@ -16,17 +16,14 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-import minibcc
+from minibcc.bcc import uncaught
 from minibcc.cli.main import BUG, WRONG
-from minibcc.diagnostics import Sources, Span, error, render
-from minibcc.errors import CompileError, LoadError, MinibccError
+from minibcc.errors import MinibccError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.abc import Loader
-    from types import CodeType, FrameType, TracebackType
-
-PACKAGE = os.path.dirname(os.path.abspath(minibcc.__file__))
+    from types import CodeType, FrameType
 
 
 class NoScript(MinibccError):
@@ -98,31 +95,18 @@ class Script:
     def _report(self, wrong: BaseException) -> int:
         """Says what is wrong, on standard error; the exit status."""
         if isinstance(wrong, MinibccError):
-            print(self._message(wrong), file=sys.stderr)
+            print(uncaught.message(wrong, self.path, self._content), file=sys.stderr)
             return WRONG
-        ours, deepest = _is_bug(wrong)
+        ours, deepest = uncaught.is_bug(wrong)
         if ours:
             import traceback
 
             traceback.print_exception(wrong)
-            print(
-                f"minibcc: this is a bug in minibcc ({deepest}); please report it", file=sys.stderr
-            )
+            print(uncaught.BUG.format(deepest), file=sys.stderr)
             return BUG
-        _strip(wrong)
+        uncaught.strip(wrong)
         sys.excepthook(type(wrong), wrong, wrong.__traceback__)
         return WRONG
-
-    def _message(self, wrong: MinibccError) -> str:
-        """A refusal with its place: that in the C text if it has one, else that in the script."""
-        if isinstance(wrong, CompileError) or (isinstance(wrong, LoadError) and wrong.diagnostics):
-            return str(wrong)
-        span = _place(wrong.__traceback__, self.path)
-        first = str(getattr(wrong, "strerror", None) or getattr(wrong, "message", None) or wrong)
-        message, _, log = first.partition("\n")
-        sources = Sources({self.path: self._content.decode("utf-8", "replace")})
-        found = error(getattr(wrong, "code", ""), message, span, help=getattr(wrong, "help", ()))
-        return "\n".join(filter(None, (render(found, sources), log)))
 
 
 class BccFinder:
@@ -167,60 +151,6 @@ def _status(code: Any) -> int:
         return code & 0xFF
     print(code, file=sys.stderr)
     return WRONG
-
-
-def _is_ours(frame: FrameType) -> bool:
-    return os.path.abspath(frame.f_code.co_filename).startswith(PACKAGE + os.sep)
-
-
-def _is_bug(wrong: BaseException) -> tuple[bool, str]:
-    """Whether an exception is minibcc's own fault, and the module that raised it. The library
-    raises what BCC raises (KeyError, ValueError, OSError); from below it nothing else should."""
-    from traceback import walk_tb
-
-    frames = [frame for frame, _ in walk_tb(wrong.__traceback__)]
-    frame = frames[-1] if frames else None
-    if frame is None or not _is_ours(frame) or isinstance(wrong, OSError):
-        return False, ""
-    module = str(frame.f_globals.get("__name__", ""))
-    return not module.startswith(("minibcc.bcc", "minibcc.cli")), module
-
-
-def _strip(wrong: BaseException | None) -> None:
-    """Takes minibcc's frames out of an exception's traceback, and out of those behind it. What
-    only happened inside minibcc is not told at all."""
-    while wrong is not None:
-        wrong.__traceback__ = _without_ours(wrong.__traceback__)
-        behind = wrong.__cause__ or wrong.__context__
-        if behind is not None and _without_ours(behind.__traceback__) is None:
-            wrong.__cause__, wrong.__suppress_context__, behind = None, True, None
-        wrong = behind
-
-
-def _without_ours(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback without the frames of minibcc."""
-    if trace is None:
-        return None
-    rest = _without_ours(trace.tb_next)
-    if _is_ours(trace.tb_frame):
-        return rest
-    trace.tb_next = rest
-    return trace
-
-
-def _place(trace: TracebackType | None, script: str) -> Span | None:
-    """The expression of the script that led to an exception."""
-    span: Span | None = None
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == script:
-            positions = list(trace.tb_frame.f_code.co_positions())
-            line, end_line, column, end_column = positions[trace.tb_lasti // 2]
-            if line is not None and column is not None and end_column is not None:
-                span = Span(script, line, column + 1, end_line or line, end_column + 1)
-            else:
-                span = Span(script, trace.tb_lineno, 1)
-        trace = trace.tb_next
-    return span
 
 
 def _flush() -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from errno import EACCES, EINVAL, EISDIR
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from minibcc.errors import ScenarioEnd
 from minibcc.kernel import commands
 from minibcc.kernel.descriptors import Description
 from minibcc.kernel.errnos import failure
@@ -195,7 +196,7 @@ class SimulatedSystem:
             return
         if not self._interrupted:
             self._interrupted = True
-            raise KeyboardInterrupt
+            raise ScenarioEnd
 
     def _catch_up(self) -> None:
         """Virtual time follows the wall's, where that was asked for. Only the thread that made the
