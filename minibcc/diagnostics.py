@@ -13,7 +13,8 @@ the form that editors parse (``file:line:column: error: message``); lower case, 
     help: test it first: if (!start) return 0;
 
 Every code stands in the registry, `minibcc/codes/*.toml`, one file per stage, with an
-explanation, a bad and a good example; `registry()` reads it (only ``explain`` and tests do).
+explanation, a bad and a good example; `registry()` reads it (only what explains does: a refusal's
+report, ``explain``, tests).
 """
 
 from __future__ import annotations

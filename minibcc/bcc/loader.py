@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -27,7 +28,7 @@ from minibcc.abi.requests import (
     ProgramRefused,
 )
 from minibcc.bcc.utils import get_possible_cpus
-from minibcc.diagnostics import Diagnostic, Label, Sources, Span, error
+from minibcc.diagnostics import Diagnostic, Label, Sources, Span, error, registry
 from minibcc.errors import LoadError
 from minibcc.isa.instruction import SIZE, Instruction, decode, encode
 from minibcc.records import Record, replace
@@ -328,25 +329,54 @@ def explain(refusal: Refusal, spec: ProgramSpec) -> Diagnostic:
     """What the verifier said about instructions, said about the lines that they come from."""
     span = place(spec.lines, refusal.insn)
     labels = []
+    name = ""
     for slot, word in refusal.origins:
         origin = place(spec.lines, slot)
+        name = name or _variable(spec.lines, slot)
         if origin is not None and origin != span:
-            labels.append(Label(origin, word))
-    notes = [_path(spec.lines, refusal.path)] if refusal.path else []
+            labels.append(Label(origin, f"{name} {word}" if name and word == _ORIGIN else word))
+    message = _title(refusal)
+    notes = [f"the kernel's words: {refusal.message}"] if message != refusal.message else []
+    notes += [_path(spec.lines, refusal.path)] if refusal.path else []
     if span is None:
         notes.append(f"in program {spec.name}")
-    phrases = [part for part in (refusal.needs, refusal.state) if part]
+    needs = f"needs {refusal.needs}" if refusal.needs else ""
+    phrases = [part for part in (needs, refusal.state) if part]
     if span is not None and refusal.insn >= 0:
         notes.append(f"instruction {refusal.insn} of {len(spec.insns) // SIZE} in {spec.name}")
     return error(
         refusal.code,
-        refusal.message,
+        message,
         span,
         "; ".join(phrases),
         labels=labels,
         notes=[note for note in notes if note],
-        help=refusal.help,
+        help=[text.replace("pointer", name) if name else text for text in refusal.help],
     )
+
+
+_ORIGIN = "comes from here"
+
+
+def _title(refusal: Refusal) -> str:
+    """What is wrong, in a person's words; the kernel's where there are no others."""
+    if refusal.code == "verify/not-decided":
+        return refusal.message
+    known = registry().get(refusal.code)
+    return known.title if known is not None else refusal.message
+
+
+def _variable(lines: tuple[Line, ...], slot: int) -> str:
+    """The variable that gets its value in the line of an instruction, "" if it names none."""
+    found = [line for line in lines if line.insn <= slot and line.line > 0]
+    if not found or slot < 0:
+        return ""
+    before = found[-1].text[: max(0, found[-1].column - 1)]
+    names = list(re.finditer(r"([A-Za-z_]\w*)\s*=(?!=)", before))
+    if not names:
+        return ""
+    between = before[names[-1].end() :]  # an argument of a call is not what the variable gets
+    return names[-1][1] if between.count("(") == between.count(")") else ""
 
 
 def place(lines: tuple[Line, ...], slot: int) -> Span | None:

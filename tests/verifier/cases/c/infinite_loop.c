@@ -1,0 +1,6 @@
+int probe(void *ctx) {
+    volatile int wait = 1;
+    while (wait)
+        ;
+    return 0;
+}

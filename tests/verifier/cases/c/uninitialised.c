@@ -1,0 +1,4 @@
+int probe(struct pt_regs *ctx) {
+    int result;
+    return result;
+}
