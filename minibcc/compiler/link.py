@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from minibcc.diagnostics import Diagnostic, Sources
 
 _FRAME = 10
-_MOV64_X, _ADD64_K, _ADD64_X, _OR64_X, _CALL = 0xBF, 0x07, 0x0F, 0x4F, 0x85
-_LDX, _STORES, _JUMPS = 1, (2, 3), (5, 6)
-_WRITES = (0, 1, 4, 7)
-"""Instruction classes that write their destination register: loads and arithmetic."""
+_MOV64_X, _ADD64_K, _OR64_X = 0xBF, 0x07, 0x4F
+_LDX, _STORES = 1, (2, 3)
 
 
 class Position(NamedTuple):
@@ -110,7 +108,10 @@ class _Linker:
 
     def _code(self, section: elf.Section, lines: list[Position]) -> Code:
         insns = decode(section.data)
-        add_to_frame(insns)
+        if any(insn.code == _OR64_X for insn in insns):
+            from minibcc.compiler.frame import add_to_frame
+
+            add_to_frame(insns)
         stack = stack_of(insns)
         name = section.name.removeprefix(SECTION)
         if stack > STACK_SIZE:
@@ -310,27 +311,6 @@ def stack_of(insns: list[Instruction]) -> int:
         if code == _MOV64_X and src == _FRAME:
             copies.add(dst)
     return (-lowest + 7) // 8 * 8
-
-
-def add_to_frame(insns: list[Instruction]) -> None:
-    """LLVM writes ``|`` for ``+`` where no bit can carry, also on the address of an aligned object
-    on the stack; the verifier takes only ``+`` there. Both sides are known to be disjoint: nothing
-    else makes LLVM put ``|`` on a frame address."""
-    targets = {at + 1 + insn.off for at, insn in enumerate(insns) if insn.code & 7 in _JUMPS}
-    addresses: set[int] = set()
-    for at, insn in enumerate(insns):
-        code, dst, src, _, _ = insn
-        if at in targets:
-            addresses.clear()
-        if code == _MOV64_X and (src == _FRAME or src in addresses):
-            addresses.add(dst)
-        elif code == _CALL:
-            addresses -= {0, 1, 2, 3, 4, 5}
-        elif code == _OR64_X and (dst in addresses or src in addresses):
-            insns[at] = insn._replace(code=_ADD64_X)
-            addresses.add(dst)
-        elif code not in (_ADD64_K, _ADD64_X) and code & 7 in _WRITES:
-            addresses.discard(dst)
 
 
 def positions(file: elf.Object) -> dict[str, list[Position]]:

@@ -51,6 +51,23 @@ def test_hello_is_the_articles(target: Target) -> None:
     assert compile(TEXT.encode(), target, file="hello.c", cache=False) == obj
 
 
+def test_an_or_of_an_address_is_a_sum_only_where_no_bit_carries(target: Target) -> None:
+    declarations = """
+        char text[8] = {}, odd[3] = {};
+        bpf_get_current_comm(&text, sizeof(text));
+        bpf_get_current_comm(&odd, sizeof(odd));
+        unsigned long index = bpf_ktime_get_ns() & 7;
+    """
+    for value, ors in {
+        "text[index]": 0,
+        "*(char *)((unsigned long)text | index)": 0,
+        "*(char *)((unsigned long)odd | index)": 1,
+    }.items():
+        text = f"int f(void *ctx) {{ {declarations} return {value}; }}"
+        (program,) = compile(text, target, cache=False).programs
+        assert [insn.code for insn in decode(program.insns)].count(0x4F) == ors, value
+
+
 @pytest.mark.kernel
 @pytest.mark.parametrize("cpu", ["v1", "v2", "v3", "v4"])
 def test_a_table_counts(target: Target, cpu: str) -> None:
