@@ -1,7 +1,7 @@
 """Compile and verify every program that a BCC script would load, without running it.
 
-The script runs up to where it would wait for events. What it attaches has no effect; it can start
-no process and send no signal. For each function: its type, its instructions, its maps, and what
+The script runs up to where it would wait for events. What it attaches has no effect, what it draws
+nobody sees; it can start no process and send no signal. For each function: its type, its instructions, its maps, and what
 the verifier says; ``not decided`` is what minibcc's verifier cannot decide yet.
 
 Exit status 0 if everything compiles and verifies, 1 if something does not (or the script itself
@@ -53,6 +53,7 @@ def prepare(words: Sequence[str]) -> list[str]:
 
 def main(arguments: argparse.Namespace) -> int:
     from minibcc.cli.rehearsal import Rehearsal
+    from minibcc.cli.terminal import Terminal
 
     script = Rehearsal(arguments.script, arguments.args)
     system = boot.system(boot.Options(kernel=arguments.kernel))
@@ -65,7 +66,17 @@ def main(arguments: argparse.Namespace) -> int:
             return BUG
         return 0 if report.passed else WRONG
 
-    status, said = _silently(script, system, lambda: os._exit(tell(0)), arguments.kernel)
+    terminal = Terminal()
+
+    def stuck() -> None:
+        terminal.close()
+        os._exit(tell(0))
+
+    terminal.open()
+    try:
+        status, said = _silently(script, system, stuck, arguments.kernel)
+    finally:
+        terminal.close()
     if not script.texts and said:
         print(said, end="", file=sys.stderr)
     return tell(status)

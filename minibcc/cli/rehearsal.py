@@ -1,9 +1,10 @@
 """A script in a world where its programs are compiled and verified, and nothing else happens.
 
 ``import bcc`` gives the script a class `BPF` that writes down what becomes of each text and of each
-program, and goes on where BCC would stop: a refused program counts as loaded, a missing library's
-function as probed. The door is quiet (`cli.door`); processes and signals are refused by an audit
-hook (PEP 578). What the script itself did not get to load is loaded at its end.
+program, and goes on where BCC would stop: a refused program counts as loaded, the function or USDT
+probe of a missing library or process as probed. The door is quiet (`cli.door`); processes and
+signals are refused by an audit hook (PEP 578). What the script itself did not get to load is loaded
+at its end.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from minibcc import bcc, boot
@@ -20,6 +22,7 @@ from minibcc.abi.bpf import AttachType, ProgType
 from minibcc.abi.requests import ProgLoad
 from minibcc.bcc.bpf import BPF
 from minibcc.bcc.loader import Module
+from minibcc.bcc.usdt import USDT, USDTException, USDTProbe, USDTProbeLocation
 from minibcc.bcc.utils import to_bytes, to_text
 from minibcc.btf.types import Func, Ptr, Struct, strip
 from minibcc.cli.door import QuietDoor, Waited
@@ -31,7 +34,7 @@ from minibcc.isa.instruction import SIZE, Instruction, encode
 from minibcc.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import FrameType
 
     from minibcc.compiler.object import BpfObject, ProgramSpec
@@ -57,6 +60,9 @@ CONTEXTS: Final = {
     "sk_msg_md": ProgType.SK_MSG,
 }
 """What a function's first parameter says about its type, for those that no script loads."""
+
+ARGUMENTS: Final = ("8@%rdi", "8@%rsi", "8@%rdx", "8@%rcx", "8@%r8", "8@%r9")
+"""Where a USDT probe that is not here has its arguments."""
 
 NOTHING: Final = encode([Instruction(0xB7), Instruction(0x95)])
 """A program that does nothing: r0 = 0, exit."""
@@ -150,9 +156,10 @@ class WrittenModule(Module):
         spec = self.object.program(name)
         verdict, code, message = OK, "", ""
         try:
-            fd = super().load(
-                name, prog_type, attach_type=attach_type, kernel_function=kernel_function
-            )
+            with Idle.still():
+                fd = super().load(
+                    name, prog_type, attach_type=attach_type, kernel_function=kernel_function
+                )
         except LoadError as wrong:
             assert spec is not None
             verdict, code, message = REFUSED, _code(wrong), str(wrong)
@@ -302,6 +309,30 @@ class WrittenBPF(BPF):
         """None was attached."""
 
 
+class WrittenUSDT(USDT):
+    """Class `USDT` as a checked script gets it: where the process or file is not here, every probe
+    counts as found, with arguments where a function's would be."""
+
+    def __init__(self, pid: int | None = None, path: str | None = None) -> None:
+        try:
+            super().__init__(pid, path)
+            self._here = True
+        except USDTException:
+            if not path and self.pid < 0:
+                raise
+            self._here = False
+            self._probes = {}
+
+    def _find(self, probe: str) -> USDTProbe:
+        if self._here:
+            return super()._find(probe)
+        provider, _, name = probe.rpartition(":")
+        path = os.fsencode(self.path or f"/proc/{self.pid}/exe")
+        found = USDTProbe(provider.encode(), name.encode(), path, 0)
+        found.locations.append(USDTProbeLocation(path, 0, ARGUMENTS))
+        return found
+
+
 class Rehearsal(Script):
     """Runs a script up to where it would wait. `texts` is what it gave to `BPF`."""
 
@@ -322,8 +353,9 @@ class Rehearsal(Script):
         door = QuietDoor(system, end)
         boot.use(door)
         facts = {"texts": self.texts, "modules": self._modules, "__doc__": BPF.__doc__}
-        before = bcc.BPF
+        before = bcc.BPF, bcc.USDT
         bcc.BPF = type("BPF", (WrittenBPF,), facts)  # type: ignore[assignment,misc]  # the script's
+        bcc.USDT = WrittenUSDT  # type: ignore[misc]  # the same
         sys.addaudithook(self._audit)
         self._auditing = True
         idle = Idle(door)
@@ -332,7 +364,7 @@ class Rehearsal(Script):
                 status = self.run(virtual=True, redirected=simulated)
         finally:
             self._auditing = False
-            bcc.BPF = before  # type: ignore[misc]
+            bcc.BPF, bcc.USDT = before  # type: ignore[misc]
             self._finish()
         return 0 if door.waits and status != BUG else status
 
@@ -375,6 +407,16 @@ class Idle:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.pause = self._pause
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    @staticmethod
+    @contextmanager
+    def still() -> Iterator[None]:
+        """No ticks meanwhile: Linux gives up verifying a program when a signal comes."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
 
     def _tick(self, number: int, frame: FrameType | None) -> None:
         used = time.process_time()

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _SYS_BPF: Final = 321
+_PROG_LOAD: Final = 5
+_TRIES: Final = 5
+"""How often a program is loaded where the verifier gives up because a signal waits (EAGAIN)."""
+
 _SYS_PERF_EVENT_OPEN: Final = 298
 _MEMLOCK_FREE_SINCE: Final = (5, 11)  # before, maps counted against RLIMIT_MEMLOCK
 
@@ -93,7 +97,12 @@ class LinuxSystem:
         in it. Raises OSError."""
         size = len(attributes)
         buffer = (ctypes.c_char * size).from_buffer(attributes)
-        return self._checked(self._libc.syscall(_SYS_BPF, command, buffer, size))
+        result = self._libc.syscall(_SYS_BPF, command, buffer, size)
+        for _ in range(_TRIES - 1):
+            if result >= 0 or command != _PROG_LOAD or ctypes.get_errno() != errno.EAGAIN:
+                break
+            result = self._libc.syscall(_SYS_BPF, command, buffer, size)
+        return self._checked(result)
 
     def _checked(self, result: int) -> int:
         if result < 0:

@@ -49,6 +49,36 @@ def report(check):
     return run
 
 
+def test_a_script_may_draw_on_a_terminal_that_nobody_sees(check):
+    script = f"""
+import curses
+def draw(screen):
+    b = BPF(text='{GOOD}')
+    screen.addstr(0, 0, "drawn")
+    screen.refresh()
+    while True:
+        screen.getch()
+curses.wrapper(draw)
+"""
+    done = check(script)
+    assert done.returncode == 0, done.stderr
+    assert "1 not loaded" not in done.stdout and "1 ok" in done.stdout
+    assert "drawn" not in done.stdout and "\x1b" not in done.stdout + done.stderr
+
+
+def test_probes_of_a_process_that_is_not_here_count_as_found(report):
+    text = "int f(struct pt_regs *c) { u64 a = 0; bpf_usdt_readarg(6, c, &a); return a > 1; }"
+    found = report(
+        "from bcc import USDT, USDTException\n"
+        "u = USDT(pid=99999999)\nu.enable_probe('app:start', 'f')\n"
+        "assert u.enumerate_probes() == []\n"
+        f"b = BPF(text='{text}', usdt_contexts=[u])\n"
+        "try:\n    USDT()\nexcept USDTException:\n    b.perf_buffer_poll()\n"
+    )
+    assert (found["exit"], found["status"], found["stderr"]) == (0, 0, "")
+    assert found["programs"] == [("f", "KPROBE", "ok")]
+
+
 def test_a_script_ends_where_it_would_wait(report):
     found = report(
         f"b = BPF(text='{GOOD}')\n"
