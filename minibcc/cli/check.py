@@ -1,8 +1,9 @@
 """Compile and verify every program that a BCC script would load, without running it.
 
 The script runs up to where it would wait for events. What it attaches has no effect, what it draws
-nobody sees; it can start no process and send no signal. For each function: its type, its instructions, its maps, and what
-the verifier says; ``not decided`` is what minibcc's verifier cannot decide yet.
+nobody sees; it can start no process and send no signal. For each function: its type, its
+instructions, its maps, and what the verifier says; ``not decided`` is what minibcc's verifier
+cannot decide yet.
 
 Exit status 0 if everything compiles and verifies, 1 if something does not (or the script itself
 fails before its first BPF object).
