@@ -62,6 +62,11 @@ class KernelNames:
         self._structs: dict[tuple[str, bool], Struct | None] = {}
         self._enumerators: dict[str, tuple[Enum, int] | None] = {}
 
+    @property
+    def cpus(self) -> int:
+        """How many processors the target has."""
+        return self._target.cpus
+
     def is_typedef(self, name: str) -> bool:
         return self.typedef(name) is not None
 

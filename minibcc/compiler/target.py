@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BTF = "/sys/kernel/btf/vmlinux"
 RELEASE = "/proc/sys/kernel/osrelease"
+CPUS = "/sys/devices/system/cpu/online"
 TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 
 
@@ -37,13 +38,14 @@ class Formats(Protocol):
 
 class Target(Record):
     """`version` is (6, 18, 0); `cpu` the level of BPF instructions, "v1" to "v4"; `formats` gives
-    the tracepoints."""
+    the tracepoints; `cpus` is how many processors are online."""
 
     btf: Btf
     version: tuple[int, int, int]
     formats: Formats
     cpu: str = "v2"
     arch: str = "x86_64"
+    cpus: int = 1
 
     @classmethod
     def from_system(
@@ -58,8 +60,8 @@ class Target(Record):
         known = _KNOWN.get(system)
         if known is None:
             known = _KNOWN[system] = _types_of(system, cache)
-        btf, numbers = known
-        return cls(btf, numbers, _KernelFormats(system, btf), cpu)
+        btf, numbers, cpus = known
+        return cls(btf, numbers, _KernelFormats(system, btf), cpu, cpus=cpus)
 
     def tracepoint(self, category: str, event: str) -> Struct | None:
         """``struct tracepoint__CATEGORY__EVENT``: what ``args`` points to, with the fields of the
@@ -83,11 +85,11 @@ class Target(Record):
         bring."""
         from hashlib import sha256
 
-        rest = f"{self.version} {self.cpu} {self.arch}".encode()
+        rest = f"{self.version} {self.cpu} {self.arch} {self.cpus}".encode()
         return sha256(self.btf.fingerprint + rest).digest()
 
 
-_KNOWN: WeakKeyDictionary[Files, tuple[Btf, tuple[int, int, int]]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Files, tuple[Btf, tuple[int, int, int], int]] = WeakKeyDictionary()
 
 
 def version(release: str) -> tuple[int, int, int]:
@@ -97,8 +99,8 @@ def version(release: str) -> tuple[int, int, int]:
     return major, minor, patch
 
 
-def _types_of(system: Files, cache: Cache | bool | None) -> tuple[Btf, tuple[int, int, int]]:
-    """The types and the version of a kernel."""
+def _types_of(system: Files, cache: Cache | bool | None) -> tuple[Btf, tuple[int, int, int], int]:
+    """The types, the version and the processors of a kernel."""
     try:
         data = read_file(system, BTF)
         release = read_file(system, RELEASE).decode()
@@ -112,7 +114,17 @@ def _types_of(system: Files, cache: Cache | bool | None) -> tuple[Btf, tuple[int
             btf = _with_index(btf, cache)
     except ValueError as error:
         raise SystemUnavailable(f"{BTF} cannot be read: {error}") from error
-    return btf, version(release)
+    return btf, version(release), _processors(system)
+
+
+def _processors(system: Files) -> int:
+    """How many processors are online: ``0-3,6`` are five."""
+    try:
+        text = read_file(system, CPUS).decode()
+    except OSError:
+        return 1
+    ranges = re.findall(r"(\d+)(?:-(\d+))?", text)
+    return sum(int(last or first) - int(first) + 1 for first, last in ranges) or 1
 
 
 def _with_index(btf: Btf, cache: Cache | bool | None) -> Btf:

@@ -26,7 +26,7 @@ from minibcc.records import Record
 
 if TYPE_CHECKING:
     from minibcc.abi.bpf import AttachType, MapType, ProgType
-    from minibcc.btf.types import Func, FuncProto, Member, Type
+    from minibcc.btf.types import Func, FuncProto, Member, Struct, Type
     from minibcc.diagnostics import Span
 
 
@@ -447,9 +447,11 @@ Stmt: TypeAlias = (
 
 
 class Unit(Record):
-    """A translation unit: what one text declares, in source order."""
+    """A translation unit: what one text declares, in source order. `headers` are its structs that
+    describe packets (BPF_PACKET_HEADER)."""
 
     functions: tuple[Function, ...]
     variables: tuple[Variable, ...]
     maps: tuple[Map, ...]
     license: str
+    headers: frozenset[Struct] = frozenset()

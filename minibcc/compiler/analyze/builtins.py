@@ -58,6 +58,10 @@ PLAIN: dict[str, tuple[Type | None, tuple[Type | None, ...]]] = {
     for name, row in _ROWS.items()
 }
 
+# Loads from a socket buffer, which the machine has instructions for.
+_PACKET = (c.VOID_POINTER, c.ULLONG)
+PLAIN |= dict.fromkeys(("load_byte", "load_half", "load_word"), (c.ULLONG, _PACKET))
+
 # What C's library calls so, and a compiler takes for its own.
 LIBRARY = {
     name: f"__builtin_{name}"
@@ -98,8 +102,5 @@ DIALECT: dict[str, Type | None] = {
     "incr_cksum_l4": c.INT,
     "bpf_dext_pkt": c.ULLONG,
     "bpf_dins_pkt": None,
-    "load_byte": c.ULLONG,
-    "load_half": c.ULLONG,
-    "load_word": c.ULLONG,
     "load_dword": c.ULLONG,
 }

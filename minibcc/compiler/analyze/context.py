@@ -57,6 +57,7 @@ class Context:
         self.scopes: list[dict[str, Entity]] = [{}]
         self.tags: list[dict[str, Struct | Enum]] = [{}]
         self.broken: set[Struct | Enum] = set()  # their definitions were wrong
+        self.headers: set[Struct] = set()  # of packets
         self.functions: list[Function] = []
         self.variables: list[Variable] = []
         self.maps: list[Map] = []

@@ -264,6 +264,8 @@ class Declarations(Context):
                 layout.member(name, member, loose, align)
         align = max([item.number(16) for item in attributes if item.name == "aligned"], default=1)
         made.define(*layout.finish(align))
+        if any(item.name == "deprecated" and item.text() == "packet" for item in attributes):
+            self.headers.add(made)
 
     def _check_member(self, member: Type | None, name: str, node: Any, seen: set[str]) -> None:
         inner = strip(member)

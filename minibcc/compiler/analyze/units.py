@@ -35,7 +35,13 @@ class Units(Statements):
                 pass
         functions = tuple(item for item in self.functions if item.body is not None)
         license = self.syntax.preprocessed.license
-        return Unit(functions, tuple(self.variables), tuple(self.maps), license)
+        return Unit(
+            functions,
+            tuple(self.variables),
+            tuple(self.maps),
+            license,
+            frozenset(self.headers),
+        )
 
     # --- functions ---------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
     macros   what BCC's table macros declare (read by the parser and by analysis)
     entry    which functions are programs; typed probe arguments come out of the context
     tables   methods of tables become calls of helpers
-    output   bpf_trace_printk, USDT arguments, packet loads
+    output   bpf_trace_printk, USDT arguments
+    packet   headers behind a cursor become loads from a socket buffer
     deref    reads of kernel memory become calls of bpf_probe_read_kernel
 
 Each is a pass over the whole unit; `walk` rebuilds trees, `build` makes the nodes that a rewrite
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def plain(unit: Unit, target: Target, reporter: Reporter) -> Unit:
     """The unit without BCC's dialect. Errors go to `reporter`."""
-    from minibcc.compiler.dialect import deref, entry, output, tables
+    from minibcc.compiler.dialect import deref, entry, output, packet, tables
     from minibcc.compiler.dialect.walk import clone
     from minibcc.compiler.kernel import KernelNames
 
@@ -32,5 +33,6 @@ def plain(unit: Unit, target: Target, reporter: Reporter) -> Unit:
     entry.run(unit, names, reporter)
     tables.run(unit, names, reporter)
     output.run(unit, names, reporter)
+    packet.run(unit, names, reporter)
     deref.run(unit, names, reporter)
     return unit

@@ -1,5 +1,5 @@
 """Functions of BCC's dialect that are no helpers: bpf_trace_printk without a size, USDT arguments,
-packet loads.
+the number of processors.
 
     bpf_trace_printk("x %d", n)
         ({ char _fmt[] = "x %d"; bpf_trace_printk(_fmt, sizeof(_fmt), n); })
@@ -90,7 +90,8 @@ class _Output:
     def _helper_style(self, build: Build, call: Call) -> Expr:
         """``bpf_trace_printk(fmt, sizeof(fmt), ...)``, as the kernel's own samples write it."""
         pointer, size, *values = call.arguments
-        return build.helper("bpf_trace_printk", pointer, size, *map(_promoted, values))
+        print_it = build.helper("bpf_trace_printk", pointer, size, *map(_promoted, values))
+        return build.convert(print_it, c.INT)
 
     def _check_format(self, literal: tree.Literal, values: list[Expr], call: Call) -> None:
         if len(values) > MAX_ARGUMENTS:
@@ -127,6 +128,10 @@ class _Output:
                 )
             if kind in "feEgGaA":
                 self.fail("dialect/printk-format", "eBPF has no floating point: no %f", literal)
+
+    def processors(self, call: Call) -> Expr:
+        """``bpf_num_cpus()``: how many the target has."""
+        return tree.Number(call.span, c.INT, self._names.cpus)
 
     # --- USDT --------------------------------------------------------------------------------
 
@@ -201,6 +206,7 @@ def _promoted(e: Expr) -> Expr:
 
 _FORMS: dict[str, Any] = {
     "bpf_trace_printk": _Output.printk,
+    "bpf_num_cpus": _Output.processors,
     "bpf_usdt_readarg": _Output.usdt,
     "bpf_usdt_readarg_p": _Output.usdt_text,
 }

@@ -123,4 +123,4 @@ def clone(unit: Unit) -> Unit:
 
     for function in copies.values():
         function.body = transform(function.body, change)
-    return tree.Unit(tuple(copies.values()), unit.variables, tuple(maps.values()), unit.license)
+    return replace(unit, functions=tuple(copies.values()), maps=tuple(maps.values()))

@@ -400,6 +400,15 @@ class Builtins(Expressions):
                 e.span,
             )
 
+    # --- packets ---
+
+    def _load_packet(self, e: Call, used: bool) -> str:
+        """load_byte, load_half, load_word: bytes of a socket buffer, in the host's order."""
+        skb, offset = self._operands(e)
+        width = _name(e).removeprefix("load_")
+        function = self.intrinsic(f"llvm.bpf.load.{width}", "i64", "ptr", "i64")
+        return self.value(f"call i64 {function}(ptr {skb}, i64 {offset})")
+
     # --- operands ---
 
     def _operands(self, e: Call) -> list[str]:
@@ -421,6 +430,7 @@ _UPDATES = {
 """Atomic updates: the operation, and whether they give the new value."""
 
 Builtins.table = {
+    **{f"load_{width}": Builtins._load_packet for width in ("byte", "half", "word")},
     "memcpy": Builtins._copy,
     "memmove": Builtins._move,
     "memset": Builtins._set,
