@@ -28,9 +28,10 @@ int program(struct xdp_md *ctx)
 
 
 class Program(Record):
-    """`maps` are the declarations before it; `group` "alu" (no map), "map" or "hash". `most` is how
-    often it may run before what it wrote has to be read, 0 for any number. `answer` is what it must
-    return, where that tells that it did its work."""
+    """`maps` are the declarations before it; `group` "alu" (no map), "hash", "ring", "map" (all
+    others), or "apart" for what counts in no mean. `most` is how often it may run before what it
+    wrote has to be read, 0 for any number. `answer` is what it must return, where that tells that
+    it did its work."""
 
     name: str
     group: str
@@ -285,7 +286,7 @@ PROGRAMS = (
     ),
     Program(
         "ring buffer",
-        "map",
+        "ring",
         """
     u32 kept = 0;
     for (u32 i = 0; i < 60; i++) {
@@ -341,6 +342,27 @@ BPF_LPM_TRIE(routes, struct route, u64, 1024);""",
     Program(
         "tail call chain",
         "map",
+        """
+    u32 zero = 0;
+    struct state *state = states.lookup(&zero);
+    if (!state)
+        return 0;
+    for (int i = 0; i < 256; i += 4)
+        state->sum += *(u32 *)(data + 512 + i);
+    state->depth += 1;
+    programs.call(ctx, 0);
+    u64 deepest = state->depth;
+    state->depth = 0;
+    return deepest;""",
+        """
+struct state { u64 depth, sum; };
+BPF_PROG_ARRAY(programs, 1);
+BPF_ARRAY(states, struct state, 1);""",
+        answer=34,
+    ),
+    Program(
+        "tail calls alone, as many as may be",
+        "apart",
         """
     u32 zero = 0;
     u64 *depth = depths.lookup(&zero);

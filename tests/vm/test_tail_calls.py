@@ -13,6 +13,7 @@ from minibcc.kernel import programs
 from minibcc.kernel.helpers.registry import implementation
 from minibcc.kernel.system import SimulatedSystem
 from minibcc.kernel.vm.decode import starts
+from minibcc.kernel.vm.native import BEST, GOOD, Session
 from minibcc.machine.machine import Machine
 from minibcc.records import replace
 from tests.kernel.support import accept
@@ -138,3 +139,31 @@ def test_helpers_see_the_program_that_runs(system, monkeypatch, believing):
     for _ in range(2):
         assert chain.run(outer) == 4
     assert seen == ["outer", "inner", "outer"] * 2
+
+
+def test_better_code_is_where_calls_lead_from_then_on(monkeypatch):
+    system = SimulatedSystem(Machine(FakeKernel(), cpus=2), engine="jit")
+    chain = Chain(system)
+    inner = chain.load(COUNT + "r0 = 3\nexit")
+    outer = chain.load(JUMP.format(index=1) + "r0 = 7\nexit")
+    chain.set(1, inner)
+    images = [system.kernel.program_of(fd).image for fd in (outer, inner)]
+    assert chain.run(outer) == 3
+    assert [image.native.level for image in images] == [GOOD, GOOD]
+    older = images[1].native
+    made = []
+    compile = Session.compile
+
+    def counting(session, text, level):
+        made.append(level)
+        return compile(session, text, level)
+
+    monkeypatch.setattr(Session, "compile", counting)
+    monkeypatch.setattr("minibcc.kernel.vm.jit.HOT_NS", 0)
+    assert [chain.run(outer, repeat=10) for _ in range(3)] == [3] * 3
+    assert made == [BEST, BEST], "each is compiled well once"
+    assert [image.native.level for image in images] == [BEST, BEST]
+    (layout,) = (map.known for map in images[0].program.maps if hasattr(map, "known"))
+    assert system.kernel.memory.load(layout.entries + 8, 8) == images[1].native.address
+    assert older.address != images[1].native.address
+    assert chain.count() == 31

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.errors import UsageError
 from minibcc.kernel.vm.interpreter import Interpreter
-from minibcc.kernel.vm.native import BEST, HOT, NATIVE
+from minibcc.kernel.vm.native import HOT, NATIVE
 
 if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import Engine, Image, Run
@@ -64,7 +64,7 @@ class Auto:
             if image.native is None and (steps < limit or not NATIVE):
                 return self._interpreter
             if steps >= HOT:
-                self.jit().compile(image, BEST)
+                self.jit().improve(image)
                 image.runs = -1
         return self.jit()
 

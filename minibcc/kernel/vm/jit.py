@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -24,7 +25,7 @@ from minibcc.kernel.vm.decode import rows
 from minibcc.kernel.vm.execution import CODE, FRAME_PITCH, FRAMES, Fault, Image, Run
 from minibcc.kernel.vm.layouts import ProgramLayout
 from minibcc.kernel.vm.lift import lift, stubs
-from minibcc.kernel.vm.native import BEST, FAST, GOOD, HOT, Level, session
+from minibcc.kernel.vm.native import BEST, FAST, GOOD, HOT_NS, Level, session
 from minibcc.kernel.vm.translate import (
     ABORT,
     CELLS,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minibcc.kernel.vm.execution import HelperFunction
+    from minibcc.kernel.vm.memory import Memory
 
 _NUMBER = ctypes.c_uint64
 _CALLBACKS = [ctypes.PYFUNCTYPE(_NUMBER, *[_NUMBER] * count) for count in range(7)]
@@ -64,13 +66,15 @@ class Native(NamedTuple):
 
 
 class Target:
-    """A program that tail calls lead to, as long as something holds it."""
+    """A program that tail calls lead to, as long as something holds it. `places` are the elements
+    of program arrays that have (or had) its entry: the array, its memory, the index."""
 
-    __slots__ = ("__weakref__", "image", "native")
+    __slots__ = ("__weakref__", "image", "native", "places")
 
     def __init__(self, image: Image, native: Native) -> None:
         self.image = image
         self.native = native
+        self.places: list[tuple[ProgramLayout, Memory, int]] = []
 
 
 class Jit:
@@ -110,10 +114,18 @@ class Jit:
         return self._enter(image, run, arguments, 0)
 
     def repeat(self, image: Image, run: Run, arguments: tuple[int, ...], count: int) -> int:
-        """R0 of the last of `count` executions. The first that fails ends them. For so many, the
-        program is compiled well."""
-        if count * len(image.instructions) >= HOT:
-            self.compile(image, BEST)
+        """R0 of the last of `count` executions. The first that fails ends them. What takes long is
+        compiled well, as soon as that is worth its time."""
+        part = 64
+        while image.spent < HOT_NS:
+            part = min(2 * part, count)
+            started = perf_counter_ns()
+            result = self._enter(image, run, arguments, part)
+            image.spent += perf_counter_ns() - started
+            count -= part
+            if not count:
+                return result
+        self.improve(image)
         return self._enter(image, run, arguments, count)
 
     def _enter(self, image: Image, run: Run, arguments: tuple[int, ...], count: int) -> int:
@@ -265,10 +277,15 @@ class Jit:
             target = self._targets[address] = Target(image, image.native)
         layout = run.image.layouts.get(table)
         if isinstance(layout, ProgramLayout):
-            index &= 0xFFFF_FFFF
-            run.memory.store(layout.entries + 8 * index, 8, address)
-            self._known[address] = layout.kept[index] = target
+            self._tell(target, layout, run.memory, index & 0xFFFF_FFFF)
         return address
+
+    def _tell(self, target: Target, layout: ProgramLayout, memory: Memory, index: int) -> None:
+        """Makes a program array know where its program at an index begins."""
+        address = target.native.address
+        memory.store(layout.entries + 8 * index, 8, address)
+        self._known[address] = layout.kept[index] = target
+        target.places.append((layout, memory, index))
 
     # --- compiling ----------------------------------------------------------------------------
 
@@ -309,7 +326,30 @@ class Jit:
             level,
         )
         image.native = native
+        if done is not None:
+            self._replace(done, Target(image, native))
         return native
+
+    def _replace(self, old: Native, target: Target) -> None:
+        """Leads the tail calls that went to older code to newer. The older stays while a run that
+        may be in it lasts."""
+        before = self._known.get(old.address)
+        if before is None:
+            return
+        if self._run is not None:
+            self._targets.setdefault(old.address, before)
+        for layout, memory, index in before.places:
+            if layout.kept.get(index) is before:
+                self._tell(target, layout, memory, index)
+
+    def improve(self, image: Image) -> None:
+        """The best code for an image, and for those that tail calls led to from it so far."""
+        work = [image]
+        for image in work:
+            self.compile(image, BEST)
+            for layout in image.layouts.values():
+                if isinstance(layout, ProgramLayout):
+                    work += [to.image for to in layout.kept.values() if to.image not in work]
 
     def _symbol(self, symbol: str, image: Image) -> Any:
         """The ctypes object that a symbol of a lifted image stands for."""
@@ -322,7 +362,7 @@ class Jit:
             return self._cells
         if symbol == "memset":
             return ctypes.memset
-        if symbol == "memmove":
+        if symbol in ("memmove", "memcpy"):
             return ctypes.memmove
         return self._fixed[symbol]
 

@@ -69,7 +69,7 @@ def lift(image: Image, header: str = "", *, debug: bool = False) -> Lifted:
     ]
     text = [header, _STATE, *map(_declare, symbols.items())]
     text += [*bodies, _ATTRIBUTES, *(debug_header(metadata) if debug else [])]
-    return Lifted("\n".join(text), ("state", "memset", "memmove", *symbols), image.starts)
+    return Lifted("\n".join(text), ("state", "memset", "memmove", "memcpy", *symbols), image.starts)
 
 
 _STATE = f"@state = external global [{CELLS} x i64]"
@@ -78,7 +78,7 @@ declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
 declare i16 @llvm.bswap.i16(i16)
 declare i32 @llvm.bswap.i32(i32)
 declare i64 @llvm.bswap.i64(i64)
-attributes #0 = { nounwind null_pointer_is_valid }
+attributes #0 = { nounwind null_pointer_is_valid "no-builtins" }
 !0 = !{!"branch_weights", i32 1, i32 2000}
 !1 = !{!"branch_weights", i32 2000, i32 1}"""
 

@@ -2,8 +2,8 @@
 
 An object is plain data (ELF for this host's cpu) whose imports are symbols, so it can be kept and
 loaded again by a later process; `load` binds the symbols and makes it callable. LLVM is loaded at
-the first use and set up once per process. Only passes over functions run: a pipeline of those can
-be used again and again, one over modules cannot.
+the first use and set up once per process. The quicker levels run passes over functions only: a
+pipeline of those can be used again and again, one over modules cannot.
 
 What LLVM does not catch itself ends the process, hence every module is verified before passes run.
 """
@@ -24,22 +24,26 @@ NATIVE = sys.byteorder == "little" and sys.maxsize > 1 << 32
 
 
 class Level(Record):
-    """How hard to try: function passes by llvmlite's names, and the code generator's level."""
+    """How hard to try: function passes by llvmlite's names, or all that LLVM's own -O`optimize`
+    does, and the code generator's level."""
 
     passes: tuple[str, ...]
     codegen: int
+    optimize: int = 0
 
 
-# What the three cost and give, for 12 to 109 instructions without calls: 1-4, 3-10 and 6-33 ms
+# What the three cost and give, for 12 to 109 instructions without calls: 1-4, 3-10 and 10-70 ms
 # to compile; 1.1-9, 1 and 0.04-1 times GOOD's run time. (Linux's own JIT: 0.7-2.8 times GOOD's.)
 FAST = Level((), 0)
 """Quickest to compile."""
 GOOD = Level(("sroa", "simplify_cfg", "instruction_combine"), 1)
 """As good as Linux's or better."""
-BEST = Level((*GOOD.passes, "loop_rotate", "loop_unroll", "instruction_combine", "simplify_cfg"), 1)
-"""For what runs all the time: loops are unrolled, some vanish."""
+BEST = Level((), 3, 3)
+"""For what runs all the time: loops are unrolled, done for several elements at once, or vanish."""
 HOT = 5_000_000
 """Slots times runs after which a program is compiled again, with all the care there is."""
+HOT_NS = 20_000_000
+"""The same for repeated runs, in the time that they took: about what such compiling takes."""
 
 
 class Session:
@@ -76,7 +80,12 @@ class Session:
         machine = self._machines.get(level.codegen)
         if machine is None:
             machine = self._machines[level.codegen] = self.machine(level.codegen)
-        if level.passes:
+        if level.optimize:
+            options = self.llvm.create_pipeline_tuning_options(speed_level=level.optimize)
+            options.loop_vectorization = options.slp_vectorization = True
+            builder = self.llvm.create_pass_builder(machine, options)
+            builder.getModulePassManager().run(module, builder)
+        elif level.passes:
             pipeline = self._pipelines.get(level)
             if pipeline is None:
                 pipeline = self._pipelines[level] = self._pipeline(machine, level)
