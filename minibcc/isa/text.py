@@ -302,6 +302,7 @@ def _rows() -> list[tuple[Opcode, re.Pattern[str]]]:
 _LINE: Final = r"(?:\d+:\s*)?(?:\(([0-9a-f]{2})\)\s*)?(.*)"
 _LABEL: Final = r"([A-Za-z_.][\w.]*):"
 _TARGET: Final = r"\b((?:goto|gotol|may_goto|call)\s+)([A-Za-z_.][\w.]*)$"
+_FUNCTION: Final = r"\bsubprog\[([A-Za-z_.][\w.]*)\]$"
 
 
 def assemble(text: str, symbols: Mapping[str, int] | None = None) -> list[Instruction]:
@@ -309,7 +310,8 @@ def assemble(text: str, symbols: Mapping[str, int] | None = None) -> list[Instru
 
     The slot's number and the opcode in front are optional; ``;``, ``//`` and ``#`` at the start of
     a line, ``;`` and ``/*`` after an instruction begin a comment. A line ``name:`` is a label, and
-    a jump or call may name one in place of ``pc+N``. A helper may be named without its number.
+    a jump or call may name one in place of ``pc+N``, and the load of a function's address
+    (``subprog[name]``) in place of its distance. A helper may be named without its number.
     `symbols` gives the descriptors of maps named in ``r1 = map[counts]``. Without an opcode in
     front, ``r1 = 0x..`` is the 64-bit load and ``r1 = 16`` a mov.
 
@@ -334,6 +336,9 @@ def assemble(text: str, symbols: Mapping[str, int] | None = None) -> list[Instru
         target = jump[2] if jump and not _is_helper(jump) else ""
         if jump and target:
             words = f"{words[: jump.start()]}{jump[1]}pc+0"
+        if function := re.search(_FUNCTION, words):
+            target = function[1]
+            words = f"{words[: function.start()]}subprog[+0]"
         lines.append((len(slots), number, line, code, target))
         slots += _parse(words, code, symbols or {}, number, line)
     for slot, number, line, _, target in lines:
@@ -352,7 +357,7 @@ def _is_helper(jump: re.Match[str]) -> bool:
 
 def _aim(insn: Instruction, distance: int, number: int, line: str) -> Instruction:
     row = opcodes.find(insn)
-    if row is not None and row.off is not None and row.imm is None:
+    if row is not None and row.imm is None and (row.off is not None or row.op == "func"):
         return insn._replace(imm=distance)
     if not -0x8000 <= distance <= 0x7FFF:
         raise AssemblyError(f"a jump over {distance} slots does not fit (use gotol)", number, line)

@@ -114,6 +114,8 @@ class Compaction:
 
 
 def _hard_wired(insn: Instruction, slot: int, dead: Collection[int]) -> Instruction:
+    if insn.code == LD_IMM64 and insn.src == Pseudo.FUNC and jump_target(insn, slot) in dead:
+        return insn._replace(src=0, imm=0)  # nothing ever calls it
     if slot in dead or not is_conditional(insn):
         return insn
     target = slot + 1 + insn.off

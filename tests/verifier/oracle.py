@@ -11,6 +11,9 @@ import os
 import struct
 from functools import cache
 
+from minibcc.btf.encode import Encoded
+from minibcc.btf.encode import encode as encode_types
+from minibcc.btf.types import Int, Type
 from minibcc.isa.instruction import encode
 from minibcc.kernel.verifier.contract import MapFacts, Source
 
@@ -27,23 +30,43 @@ def _bpf(command: int, attr: bytes) -> int:
     return result
 
 
+def _load_types(roots: list[Type]) -> tuple[int, Encoded]:
+    """A descriptor of BTF with these types."""
+    encoded = encode_types(roots)
+    data = ctypes.create_string_buffer(encoded.data, len(encoded.data))
+    attr = struct.pack("<QQIII", ctypes.addressof(data), 0, len(encoded.data), 0, 0)
+    return _bpf(18, attr), encoded
+
+
 def create_map(facts: MapFacts) -> int:
     """A descriptor of a real map like `facts`."""
     inner = create_map(facts.inner) if facts.inner is not None else 0
+    btf, key_id, value_id = 0, 0, 0
+    if facts.value_type is not None:
+        key = Int("unsigned int", 4, False)
+        btf, encoded = _load_types([key, facts.value_type])
+        key_id, value_id = encoded.id_of(key), encoded.id_of(facts.value_type)
     try:
         fields = struct.pack(
-            "<6I",
+            "<7I16s4I",
             facts.type,
             facts.key_size,
             facts.value_size,
             facts.max_entries,
             facts.flags,
             inner,
+            0,
+            facts.name.encode(),
+            0,
+            btf,
+            key_id,
+            value_id,
         )
         fd = _bpf(0, fields)
     finally:
-        if inner:
-            os.close(inner)
+        for used in (inner, btf):
+            if used:
+                os.close(used)
     if facts.read is not None:
         content = ctypes.create_string_buffer(facts.read(0, facts.value_size), facts.value_size)
         key = ctypes.create_string_buffer(4)
@@ -55,7 +78,15 @@ def create_map(facts: MapFacts) -> int:
 def load(source: Source, level: int = 2) -> tuple[int, str]:
     """(0 or an errno, the log) of `source`; maps are made for it and all is closed again."""
     fds = {number: create_map(facts) for number, facts in source.maps.items()}
+    btf = 0
+    func_info = b""
     try:
+        if source.functions:
+            btf, encoded = _load_types([func for _, func in source.functions])
+            func_info = b"".join(
+                struct.pack("<II", slot, encoded.id_of(func)) for slot, func in source.functions
+            )
+        info = ctypes.create_string_buffer(func_info, len(func_info)) if func_info else None
         slots = [
             insn._replace(imm=fds[insn.imm])
             if insn.code == 0x18 and insn.src in (1, 2) and insn.imm in fds
@@ -66,7 +97,7 @@ def load(source: Source, level: int = 2) -> tuple[int, str]:
         licence = ctypes.create_string_buffer(b"GPL" if source.gpl else b"MIT")
         log = ctypes.create_string_buffer(_LOG_SIZE) if level else None
         attr = struct.pack(
-            "<IIQQIIQII16sII",
+            "<IIQQIIQII16sIIIIQI",
             int(source.prog_type),
             len(slots),
             ctypes.addressof(code),
@@ -79,6 +110,10 @@ def load(source: Source, level: int = 2) -> tuple[int, str]:
             b"",
             0,
             int(source.attach_type),
+            btf,
+            8,
+            ctypes.addressof(info) if info else 0,
+            len(func_info) // 8,
         )
         try:
             os.close(_bpf(5, attr))
@@ -87,8 +122,9 @@ def load(source: Source, level: int = 2) -> tuple[int, str]:
             number = error.errno or -1
         return number, log.value.decode("ascii", "replace") if log else ""
     finally:
-        for fd in fds.values():
-            os.close(fd)
+        for fd in (*fds.values(), btf):
+            if fd:
+                os.close(fd)
 
 
 @cache

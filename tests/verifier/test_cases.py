@@ -1,9 +1,9 @@
 """Programs with the verdict that Linux 6.18 gives them, from `cases/*.txt`; each also asked of the
 live kernel.
 
-A case is a line ``== name [program type] [no-gpl]``, the program as text, and a line ``-> ok`` or
-``-> errno message``; ``-> not-decided`` where this verifier must say so. Maps are those of
-`generate.MAPS`, by name.
+A case is a line ``== name [program type] [no-gpl] [sleepable]``, the program as text, and a line
+``-> ok`` or ``-> errno message``; ``-> not-decided`` where this verifier must say so. `written`
+says how functions and maps are named.
 """
 
 from __future__ import annotations
@@ -14,22 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from minibcc.abi.bpf import ProgType
-from minibcc.isa.text import assemble
+from minibcc.abi.bpf import ProgFlags, ProgType
+from minibcc.isa.instruction import LD_IMM64
 from minibcc.kernel.verifier.contract import Source
 from minibcc.kernel.verifier.verify import verify
 from minibcc.records import Record, replace
-from tests.verifier import generate, oracle
+from tests.verifier import generate, oracle, written
 
-NAMES = {
-    "hash": 1,
-    "array": 2,
-    "perf": 3,
-    "ringbuf": 4,
-    "tails": 5,
-    "stacks": 6,
-    "globals": 7,
-}
+ERRNOS = {"ok": 0, "not-decided": 0, "ENOTSUPP": 524}
+"""Words for numbers, beside user space's names."""
 
 
 class Case(Record):
@@ -48,15 +41,28 @@ def _cases() -> list[Case]:
             text, _, result = rest.partition("\n-> ")
             name, *words = head.split(" [")
             options = [word.rstrip("]") for word in words]
-            gpl = "no-gpl" not in options
-            types = [word for word in options if word != "no-gpl"]
-            prog_type = ProgType[types[0].upper()] if types else ProgType.KPROBE
             code, _, message = result.splitlines()[0].partition(" ")
-            number = 0 if code in ("ok", "not-decided") else getattr(errno, code)
-            slots = tuple(assemble(text, NAMES))
-            source = Source(slots, prog_type, maps=generate.MAPS, gpl=gpl)
+            number = ERRNOS.get(code)
+            if number is None:
+                number = getattr(errno, code)
+            source = _source(text, options)
             out.append(Case(f"{file.stem}: {name}", source, number, message, code != "not-decided"))
     return out
+
+
+def _source(text: str, options: list[str]) -> Source:
+    types = [word for word in options if word not in ("no-gpl", "sleepable")]
+    slots, functions = written.program(text)
+    named = {insn.imm for insn in slots if insn.code == LD_IMM64 and insn.src in (1, 2)}
+    return Source(
+        slots,
+        ProgType[types[0].upper()] if types else ProgType.KPROBE,
+        maps={fd: facts for fd, facts in written.MAPS.items() if fd in named},
+        gpl="no-gpl" not in options,
+        prog_flags=ProgFlags.SLEEPABLE if "sleepable" in options else 0,
+        functions=functions,
+        has_btf=bool(functions),
+    )
 
 
 CASES = _cases()

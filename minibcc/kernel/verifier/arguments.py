@@ -20,7 +20,9 @@ from minibcc.kernel.verifier.state import (
     BTF,
     CTX,
     EMPTY,
+    FUNCTION,
     MAP,
+    MAP_KEY,
     MAP_VALUE,
     MAYBE_NULL,
     MEMORY,
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.verifier.explore import Walk
 
 _MEMORY_WORDS = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
-_MEMORY_KINDS = (STACK, PACKET, PACKET_META, MAP_VALUE, MEMORY, MEMORY | RINGBUF)
+_MEMORY_KINDS = (STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, MEMORY, MEMORY | RINGBUF)
 _SOCKETS = "sock_common, sock, tcp_sock, xdp_sock"
 _KINDS: dict[str, tuple[tuple[int, ...], str]] = {
     "ctx": ((CTX,), "ctx"),
@@ -63,7 +65,7 @@ _KINDS: dict[str, tuple[tuple[int, ...], str]] = {
     "stack": ((STACK,), "fp"),
     "const_str": ((MAP_VALUE,), "map_value"),
     "timer": ((MAP_VALUE,), "map_value"),
-    "func": ((), "func"),
+    "func": ((FUNCTION,), "func"),
     "spin_lock": ((MAP_VALUE,), "map_value, ptr_"),
     "kptr_xchg_dest": ((MAP_VALUE,), "map_value, ptr_"),
     "dynptr": ((STACK,), "fp, dynptr_ptr"),
@@ -77,7 +79,6 @@ _KINDS: dict[str, tuple[tuple[int, ...], str]] = {
 
 _UNDECIDED = {
     "timer": "timers",
-    "func": "callbacks",
     "spin_lock": "spin locks in map values",
     "kptr_xchg_dest": "kernel pointers in map values",
     "dynptr": "dynptrs",
@@ -86,7 +87,7 @@ _UNDECIDED = {
     "btf_id_sock_common": "sockets as arguments",
     "percpu_btf_id": "per-CPU kernel variables",
 }
-_FREE_OFFSET = {STACK, PACKET, PACKET_META, MAP_VALUE, MEMORY, SCALAR}
+FREE_OFFSET = {STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, MEMORY, SCALAR}
 
 
 class Call:
@@ -94,7 +95,8 @@ class Call:
 
     `map` is the map it is about, `key` the constant key where known (-1 if not), `size` the
     largest size given, `memory` the fixed size of what it returns, `reference` the reference among
-    its arguments, `release` the register whose reference it gives back. `fills` are (register,
+    its arguments, `release` the register whose reference it gives back, `function` the first
+    slot of the function that it calls back. `fills` are (register,
     size) of memory that it fills whole, from before: uninitialised stack becomes initialised.
     """
 
@@ -106,6 +108,7 @@ class Call:
         self.memory = 0
         self.reference = 0
         self.release = 0
+        self.function = 0
         self.fills: tuple[int, int] | None = None
         self.raw = False
 
@@ -190,7 +193,7 @@ def _right_offset(register: Register, number: int, wanted: ValueType) -> None:
             )
             raise Refused(EINVAL, "verify/modified-pointer", message)
         grants.unmodified(register, number)
-    elif register.kind & BASE not in _FREE_OFFSET:
+    elif register.kind & BASE not in FREE_OFFSET:
         grants.unmodified(register, number, fixed=register.kind & BASE == BTF)
 
 
@@ -208,6 +211,11 @@ def memory(
         if write:
             context.packet_write(walk)
         grants.packet(register, number, register.off, size, zero)
+    elif kind == MAP_KEY:
+        if write:
+            message = f"R{number} cannot write into {kind_name(register.kind)}"
+            raise Refused(EACCES, "verify/read-only", message, origins=grants.origin(register))
+        grants.region(register, number, register.off, size, register.object.key_size, zero)
     elif kind == MAP_VALUE:
         facts = register.object
         grants.map_rights(facts, register.off, size, write)
@@ -386,6 +394,10 @@ def _structure(walk: Walk, call: Call, number: int, register: Register, wanted: 
         raise Refused(EACCES, "verify/argument-type", message, origins=grants.origin(register))
 
 
+def _function(walk: Walk, call: Call, number: int, register: Register, wanted: ValueType) -> None:
+    call.function = register.room
+
+
 _JUDGES: dict[str, Callable[[Walk, Call, int, Register, ValueType], None]] = {
     "map_ptr": _map,
     "map_key": _key,
@@ -396,4 +408,5 @@ _JUDGES: dict[str, Callable[[Walk, Call, int, Register, ValueType], None]] = {
     "const_alloc_size_or_zero": _alloc_size,
     "const_str": _string,
     "btf_id": _structure,
+    "func": _function,
 }

@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags, MapType, ProgFlags, ProgType
 from minibcc.abi.helpers import helper, helper_for, name_of
-from minibcc.kernel.verifier import arguments, branches, frames, structures
+from minibcc.kernel.verifier import arguments, branches, callbacks, context, frames, structures
 from minibcc.kernel.verifier.memory import write_memory
 from minibcc.kernel.verifier.operands import clear_caller_saved
 from minibcc.kernel.verifier.state import (
     MAP_VALUE,
     MAYBE_NULL,
     MEMORY,
-    PACKET,
-    PACKET_END,
-    PACKET_META,
     RINGBUF,
     TRUSTED,
     UNINITIALISED,
@@ -103,14 +100,6 @@ _BOUNDED = {
     "probe_read_kernel_str",
     "probe_read_user_str",
 }
-_CHANGES_PACKET = {
-    "skb_vlan_push", "skb_vlan_pop", "skb_store_bytes", "skb_change_proto", "skb_change_head",
-    "skb_change_tail", "skb_pull_data", "skb_adjust_room", "clone_redirect", "l3_csum_replace",
-    "l4_csum_replace", "xdp_adjust_head", "xdp_adjust_meta", "xdp_adjust_tail", "msg_pull_data",
-    "msg_push_data", "msg_pop_data", "lwt_push_encap", "lwt_seg6_store_bytes",
-    "lwt_seg6_adjust_srh", "lwt_seg6_action", "sk_skb_change_head", "store_hdr_opt",
-    "load_hdr_opt",
-}  # fmt: skip
 _MAX_ERRNO = 4095
 
 
@@ -189,14 +178,16 @@ def _helper(walk: Walk, insn: Instruction) -> None:
             write_memory(walk, base, number, offset, 1, insn, -2)
     if state.release:
         _release(walk, state)
+    if state.function:
+        callbacks.schedule(walk, state)
     if row.name == "tail_call":
         frames.leaks(walk, "tail_call")
     clear_caller_saved(walk)
     walk.registers[0] = _result(walk, state)
     if facts is not None:
         _fits(walk, facts, row)
-    if row.name in _CHANGES_PACKET:
-        _forget_packet(walk)
+    if row.name in context.CHANGES_PACKET:
+        context.forget_packet(walk)
 
 
 def _release(walk: Walk, call: arguments.Call) -> None:
@@ -210,16 +201,6 @@ def _release(walk: Walk, call: arguments.Call) -> None:
         state, lambda register: scalar(ANY, walk.slot) if register.ref == reference else register
     )
     walk.registers = state.frame.registers
-
-
-def _forget_packet(walk: Walk) -> None:
-    def forget(register: Register) -> Register:
-        if register.kind in (PACKET, PACKET_META, PACKET_END):
-            return scalar(ANY, walk.slot)
-        return register
-
-    branches.every(walk.state, forget)
-    walk.registers = walk.state.frame.registers
 
 
 def _result(walk: Walk, call: arguments.Call) -> Register:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapType, ProgType
 from minibcc.abi.contexts import context_of
-from minibcc.kernel.verifier import grants, structures
+from minibcc.abi.helpers import helper
+from minibcc.isa import opcodes
+from minibcc.kernel.verifier import branches, grants, structures
 from minibcc.kernel.verifier.operands import clear_caller_saved, source
 from minibcc.kernel.verifier.state import (
     CTX,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.verifier.explore import Walk
     from minibcc.kernel.verifier.state import Frame
 
+CALL = opcodes.JMP | opcodes.CALL
 _YIELDS = {
     "pkt": PACKET,
     "pkt_meta": PACKET_META,
@@ -68,6 +71,17 @@ def map_structure(facts: object) -> str:
     return _STRUCTURES.get(facts.type, "bpf_map")  # type: ignore[attr-defined]  # a MapFacts
 
 
+CHANGES_PACKET = {
+    "skb_vlan_push", "skb_vlan_pop", "skb_store_bytes", "skb_change_proto", "skb_change_head",
+    "skb_change_tail", "skb_pull_data", "skb_adjust_room", "clone_redirect", "l3_csum_replace",
+    "l4_csum_replace", "xdp_adjust_head", "xdp_adjust_meta", "xdp_adjust_tail", "msg_pull_data",
+    "msg_push_data", "msg_pop_data", "lwt_push_encap", "lwt_seg6_store_bytes",
+    "lwt_seg6_adjust_srh", "lwt_seg6_action", "sk_skb_change_head", "store_hdr_opt",
+    "load_hdr_opt",
+}  # fmt: skip
+"""Helpers after which pointers into the packet are none any more."""
+
+
 def table(walk: Walk) -> Context:
     """The program's row of `abi.contexts`."""
     try:
@@ -90,6 +104,35 @@ def packet_write(walk: Walk) -> None:
             "cannot write into packet",
             needs="a type of program that may change packets",
         )
+
+
+def forget_packet(walk: Walk) -> None:
+    """What pointed into the packet is a number from now on."""
+
+    def forget(register: Register) -> Register:
+        if register.kind in (PACKET, PACKET_META, PACKET_END):
+            return scalar(ANY, walk.slot)
+        return register
+
+    branches.every(walk.state, forget)
+    walk.registers = walk.state.frame.registers
+
+
+def effects(walk: Walk, start: int, seen: frozenset[int] = frozenset()) -> tuple[bool, bool]:
+    """Whether a function, or one that it calls, may change the packet, and may sleep."""
+    shape = walk.shape
+    first = shape.function_at(start)
+    changes = sleeps = False
+    for slot in range(start, shape.starts[first + 1]):
+        insn = shape.insns[slot]
+        inside = slot + insn.imm + 1
+        if insn.code == CALL and not insn.src and (row := helper(insn.imm)) is not None:
+            changes = changes or row.name in CHANGES_PACKET
+            sleeps = sleeps or row.might_sleep
+        elif insn.code == CALL and insn.src == 1 and inside not in seen:
+            below = effects(walk, inside, seen | {start})
+            changes, sleeps = changes or below[0], sleeps or below[1]
+    return changes, sleeps
 
 
 def _bad_context(offset: int, size: int) -> Refused:
@@ -157,11 +200,6 @@ def packet_load(walk: Walk, insn: Instruction) -> None:
     grants.unmodified(context, 6)
     clear_caller_saved(walk)
     walk.registers[0] = scalar(ANY, walk.slot)
-
-
-def check_global(walk: Walk, start: int) -> None:
-    """The arguments of a call of a function that is verified on its own."""
-    raise undecided("global functions")
 
 
 def entry(walk: Walk, frame: Frame) -> None:

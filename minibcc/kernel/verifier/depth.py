@@ -7,10 +7,10 @@ share 512 bytes.
 
 from __future__ import annotations
 
-from errno import EACCES
+from errno import E2BIG, EACCES
 from typing import TYPE_CHECKING
 
-from minibcc.abi.bpf import STACK_SIZE, ProgType
+from minibcc.abi.bpf import MAX_CALL_FRAMES, STACK_SIZE, ProgType
 from minibcc.isa.opcodes import CALL, JMP
 from minibcc.kernel.verifier.state import Refused
 
@@ -35,7 +35,7 @@ def check(walk: Walk) -> int:
         called = set()
         for slot in range(start, shape.starts[number + 1]):
             insn = shape.insns[slot]
-            if insn.code == JMP | CALL and insn.src == 1 and walk.seen[slot]:
+            if (insn.code == JMP | CALL and insn.src == 1) or slot in shape.functions:
                 called.add(shape.function_at(slot + insn.imm + 1))
         calls.append(called)
     return _deepest(walk, calls, 0, 0, ())
@@ -66,7 +66,13 @@ def _deepest(
         )
     deepest = total
     for called in sorted(calls[number]):
-        if called in chain or called == number:
-            continue  # recursion is refused by the walk
+        if len(chain) + 1 >= MAX_CALL_FRAMES:
+            raise Refused(
+                E2BIG,
+                "verify/call-depth",
+                f"the call stack of {MAX_CALL_FRAMES} frames is too deep !",
+                slot=walk.shape.starts[number],
+                needs=f"fewer than {MAX_CALL_FRAMES} functions inside each other",
+            )
         deepest = max(deepest, _deepest(walk, calls, called, total, (*chain, number)))
     return deepest

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapType, Pseudo
 from minibcc.isa import opcodes
-from minibcc.kernel.verifier import context, memory, pointers, stack
+from minibcc.kernel.verifier import callbacks, context, memory, pointers, stack
 from minibcc.kernel.verifier.arithmetic import (
     ADD,
     ARSH,
@@ -208,7 +208,7 @@ def immediate(walk: Walk, insn: Instruction) -> None:
         value = (insn.imm & 0xFFFF_FFFF) | (high & 0xFFFF_FFFF) << 32
         register = number(value, slot)
     elif insn.src == Pseudo.FUNC:
-        raise undecided("callbacks")
+        register = callbacks.function(walk, slot + insn.imm + 1)
     else:
         facts = walk.shape.maps[slot]
         if insn.src == Pseudo.MAP_FD:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.verifier.contract import Environment, Line, Source
     from minibcc.kernel.verifier.form import Shape
     from minibcc.kernel.verifier.log import Log
+    from minibcc.kernel.verifier.prototypes import Prototype
 
 _MAX_ASIDE = 8192
 _CONVERTED = {CTX, SOCKET, SOCK_COMMON, TCP_SOCK, BTF}
@@ -56,6 +57,8 @@ class Walk:
 
     `slot` is where the walk is, `previous` where it came from, `state` what holds there,
     `registers` the current frame's. `link` is what the current instruction tells precision.
+    `functions` are the program's with BTF, by first slot; `called` those global ones that were
+    called, `unreliable` those whose calls do not fit their BTF.
     """
 
     def __init__(self, program: Source, environment: Environment, shape: Shape, log: Log) -> None:
@@ -84,12 +87,15 @@ class Walk:
         self.checkpoints = 0
         self.last_checkpoint = (0, 0)
         self.looped = False
-        self.in_global = False
-        self.globals = {start: func.linkage == 1 for start, func in program.functions if start}
+        self.functions = dict(program.functions)
+        self.prototypes: dict[int, Prototype] = {}
+        self.unreliable: set[int] = set()
+        self.called: set[int] = set()
         self._ids = 0
         self._checked: set[int] = set()
         self._show = False
         self._back = False
+        self._whole = False
         self._last: Instruction | None = None
         self._touched: set[tuple[int, int]] = set()
 
@@ -109,11 +115,16 @@ class Walk:
 
     def is_global(self, start: int) -> bool:
         """Whether the function at a slot is verified on its own, not for each of its callers."""
-        return self.globals.get(start, False)
+        func = self.functions.get(start)
+        return func is not None and func.linkage == 1
 
     def returned(self) -> None:
         """The walk came back from a function: the log shows where it is."""
         self._show = self._back = True
+
+    def opened(self) -> None:
+        """A frame was made for another path: the log shows all of this one."""
+        self._whole = True
 
     def note_link(self) -> None:
         """Keeps `link` with the instruction before the state is copied."""
@@ -188,7 +199,7 @@ class Walk:
         """Jumps, or (a bounded number of times) goes on: what a loop changes is forgotten."""
         other = self.fork(self.slot + 1)
         other.goto_depth += 1
-        earlier = prune.earlier_visit(self.state.parent, self.slot)
+        earlier = prune.earlier_visit(self.state, self.slot)
         if earlier is not None:
             prune.widen(earlier, other)
         self.slot += insn.off + 1
@@ -198,7 +209,7 @@ class Walk:
     def start(self, frame: Frame, slot: int) -> None:
         """Begins at a function's first slot."""
         self.state = State([frame])
-        self.state.parent = None
+        self.explored = {}
         self.registers = frame.registers
         self.slot = slot
         self.previous = -1
@@ -288,6 +299,7 @@ class Walk:
             self.log.reset(position)
         self.enter(state)
         self._show = True
+        self._back = self._whole = False
         self._touched.clear()
         return True
 
@@ -351,7 +363,14 @@ class Walk:
             return
         state = self.state
         self._last = None
-        if insn.code in (_CALL, _EXIT) and (insn.src == 1 or insn.code == _EXIT):
+        if insn.code == _EXIT:
+            return
+        if insn.code == _CALL and insn.src == 1:
+            if not self.is_global(self.previous + insn.imm + 1):
+                return
+        elif self._whole:
+            self._whole = False
+            self.log.after(self.slot, state_text(state, state.frame))
             return
         count = reads(insn, lambda call: calls.argument_count(self.program, call))
         mask = writes(insn) if insn.code != _CALL else 1

@@ -33,6 +33,10 @@ _JA = opcodes.JMP | opcodes.JA
 _JA32 = opcodes.JMP32 | opcodes.JA
 _MAY_GOTO = opcodes.JMP | opcodes.JCOND
 _TAIL_CALL = 12
+CALLBACKS = {164: "for_each_map_elem", 180: "find_vma", 181: "loop", 209: "user_ringbuf_drain"}
+"""Helpers that call back before they return."""
+TIMER_CALLBACK = 170
+"""``bpf_timer_set_callback``: the function is called when the program is long over."""
 
 
 class Shape(Record, frozen=False):
@@ -41,7 +45,8 @@ class Shape(Record, frozen=False):
     `starts` are the functions' first slots and, at the end, the number of slots. `maps` and
     `functions` say what a 64-bit load at a slot stands for. `prune` marks the slots at which
     states are compared, `force` those where one is always kept. `order` lists each function's
-    slots so that most come after what they lead to. `tail` and `packet` are the functions that
+    slots so that most come after what they lead to. `callbacks` are the calls of helpers that call
+    back before they return. `tail` and `packet` are the functions that
     make tail calls, and that load from the packet by LD_ABS.
     """
 
@@ -54,6 +59,7 @@ class Shape(Record, frozen=False):
     order: list[int]
     tail: set[int]
     packet: set[int]
+    callbacks: set[int]
 
     def function_at(self, slot: int) -> int:
         """The index of the function that holds a slot."""
@@ -86,9 +92,10 @@ def prepare(program: Source) -> Shape:
     insns = program.instructions
     if not insns:
         raise Refused(E2BIG, "verify/bad-insn", "")
-    shape = Shape(insns, [], {}, {}, bytearray(len(insns) + 1), set(), [], set(), set())
+    shape = Shape(insns, [], {}, {}, bytearray(len(insns) + 1), set(), [], set(), set(), set())
     shape.starts = _functions(insns)
     _check_jumps(shape)
+    _check_functions(shape, program)
     _resolve(shape, program)
     _flow(shape)
     return shape
@@ -129,6 +136,20 @@ def _check_jumps(shape: Shape) -> None:
                 )
         if insns[end - 1].code not in (_EXIT, _JA, _JA32):
             raise malformed(end - 1, "last insn is not an exit or jmp", "verify/falls-off")
+
+
+def _check_functions(shape: Shape, program: Source) -> None:
+    """func_info, where there is one, names the very functions that there are."""
+    if not program.functions:
+        return
+    starts = [start for start, _ in program.functions]
+    message = ""
+    if len(starts) != len(shape.starts) - 1:
+        message = "number of funcs in func_info doesn't match number of subprogs"
+    elif starts != shape.starts[:-1]:
+        message = "func_info BTF section doesn't match subprog layout in BPF program"
+    if message:
+        raise Refused(EINVAL, "verify/bad-function", message, needs="a record per function")
 
 
 def _resolve(shape: Shape, program: Source) -> None:
@@ -291,6 +312,12 @@ def _edges(shape: Shape, slot: int) -> list[int]:
         if insn.src == 1:
             prune[slot] = prune[slot + insn.imm + 1] = 1
             following.append(slot + insn.imm + 1)
+        elif not insn.src and insn.imm in CALLBACKS:
+            prune[slot] = 1
+            shape.force.add(slot)
+            shape.callbacks.add(slot)
+        elif not insn.src and insn.imm == TIMER_CALLBACK:
+            prune[slot] = 1
     elif insn.code in (_JA, _JA32):
         prune[following[0]] = 1
     elif is_jump(insn):

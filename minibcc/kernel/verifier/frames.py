@@ -8,11 +8,11 @@ must be what the program's type may return. Mirrors ``check_func_call``, ``prepa
 
 from __future__ import annotations
 
-from errno import E2BIG, EINVAL
+from errno import E2BIG, EACCES, EINVAL
 from typing import TYPE_CHECKING
 
-from minibcc.abi.bpf import MAX_CALL_FRAMES
-from minibcc.kernel.verifier import context, grants
+from minibcc.abi.bpf import MAX_CALL_FRAMES, ProgFlags
+from minibcc.kernel.verifier import context, grants, prototypes, prune
 from minibcc.kernel.verifier.log import state_text
 from minibcc.kernel.verifier.operands import clear_caller_saved, source
 from minibcc.kernel.verifier.state import (
@@ -23,13 +23,13 @@ from minibcc.kernel.verifier.state import (
     Refused,
     kind_name,
     scalar,
-    undecided,
 )
 from minibcc.kernel.verifier.values import ANY, S64_MAX, S64_MIN
 
 if TYPE_CHECKING:
     from minibcc.isa.instruction import Instruction
     from minibcc.kernel.verifier.explore import Walk
+    from minibcc.kernel.verifier.state import Callback, Register, State
 
 
 def enter(walk: Walk, insn: Instruction) -> None:
@@ -37,20 +37,26 @@ def enter(walk: Walk, insn: Instruction) -> None:
     state = walk.state
     start = walk.slot + insn.imm + 1
     if walk.is_global(start):
-        context.check_global(walk, start)
+        changes, sleeps = context.effects(walk, start)
+        if sleeps and not walk.program.prog_flags & ProgFlags.SLEEPABLE:
+            raise Refused(
+                EINVAL,
+                "verify/sleep",
+                "global functions that may sleep are not allowed in non-sleepable context,",
+                lead="i.e., in a RCU/IRQ/preempt-disabled section, or in\n"
+                "a non-sleepable BPF program context",
+                needs="a sleepable program",
+            )
+        prototypes.call_global(walk, start)
+        if changes:
+            context.forget_packet(walk)
         clear_caller_saved(walk)
         walk.registers[0] = scalar(ANY, walk.slot)
         walk.slot += 1
         return
-    if len(state.frames) >= MAX_CALL_FRAMES:
-        raise Refused(
-            E2BIG,
-            "verify/call-depth",
-            f"the call stack of {len(state.frames) + 1} frames is too deep",
-            needs=f"at most {MAX_CALL_FRAMES} functions inside each other",
-        )
+    prototypes.check_call(walk, start)
     caller = state.frame
-    callee = Frame(len(state.frames), walk.shape.function_at(start), walk.slot)
+    callee = opened(walk, state, start)
     callee.registers[1:6] = caller.registers[1:6]
     clear_caller_saved(walk)
     state.frames.append(callee)
@@ -62,12 +68,24 @@ def enter(walk: Walk, insn: Instruction) -> None:
     walk.slot = start
 
 
+def opened(walk: Walk, state: State, start: int) -> Frame:
+    """A frame for the function at a slot, not yet put upon the others."""
+    if len(state.frames) >= MAX_CALL_FRAMES:
+        raise Refused(
+            E2BIG,
+            "verify/call-depth",
+            f"the call stack of {len(state.frames) + 1} frames is too deep",
+            needs=f"at most {MAX_CALL_FRAMES} functions inside each other",
+        )
+    return Frame(len(state.frames), walk.shape.function_at(start), walk.slot)
+
+
 def leave(walk: Walk) -> bool:
     """An exit; whether it ends the path."""
     state = walk.state
     if len(state.frames) == 1:
         leaks(walk, "BPF_EXIT instruction in main prog")
-        _check_return(walk)
+        _check_result(walk)
         return True
     callee, caller = state.frames[-1], state.frames[-2]
     result = callee.registers[0]
@@ -80,17 +98,40 @@ def leave(walk: Walk) -> bool:
             state="a pointer into its own stack",
             origins=grants.origin(result),
         )
-    caller.registers[0] = result
-    back = callee.callsite + 1
+    if callee.callback is not None:
+        back = callee.callsite  # the helper calls again, or goes on
+        _callback_result(walk, callee.callback)
+    else:
+        back = callee.callsite + 1
+        caller.registers[0] = result
     if walk.log.detail:
         walk.log.write(f"returning from callee:\n{state_text(state, callee)}\n")
     state.frames.pop()
     if walk.log.detail:
         walk.log.write(f"to caller at {back}:\n{state_text(state, caller)}\n")
+    if callee.callback is not None:
+        earlier = prune.earlier_visit(state, back)
+        if earlier is not None:
+            prune.widen(earlier, state)
     walk.enter(state)
     walk.slot = back
     walk.returned()
     return False
+
+
+def _callback_result(walk: Walk, callback: Callback) -> None:
+    result = walk.registers[0]
+    if result.kind != SCALAR:
+        raise Refused(
+            EACCES,
+            "verify/return-value",
+            "R0 not a scalar value",
+            needs=f"a number from {callback.low} to {callback.high}",
+            state=f"R0 is a {kind_name(result.kind)}",
+            origins=grants.origin(result),
+        )
+    walk.mark_precise(0)
+    _in_range(result, callback.low, callback.high, "At callback return")
 
 
 def leaks(walk: Walk, where: str) -> None:
@@ -112,13 +153,28 @@ def leaks(walk: Walk, where: str) -> None:
     )
 
 
-def _check_return(walk: Walk) -> None:
+def _check_result(walk: Walk) -> None:
+    """R0 at the end of the program, of a function that is verified on its own, of a timer's."""
     register = source(walk, 0)
-    allowed = context.table(walk).returns
-    if walk.in_global:
-        allowed = None
+    frame = walk.state.frame
+    where = "At program exit"
+    if frame.callback is not None:
+        allowed: tuple[int, int] | None = frame.callback[:2]
+        where = "At async callback return"
+    elif frame.function:
         if register.kind != SCALAR:
-            raise undecided("a global function that returns a pointer")
+            kind = kind_name(register.kind)
+            raise Refused(
+                EINVAL,
+                "verify/return-value",
+                f"At subprogram exit the register R0 is not a scalar value ({kind})",
+                needs="a number",
+                state=f"R0 is a {kind}",
+                origins=grants.origin(register),
+            )
+        return
+    else:
+        allowed = context.table(walk).returns
     if allowed is None:
         return
     if register.kind != SCALAR:
@@ -126,14 +182,17 @@ def _check_return(walk: Walk) -> None:
         raise Refused(
             EINVAL,
             "verify/return-value",
-            f"At program exit the register R0 is not a known value ({kind})",
+            f"{where} the register R0 is not a known value ({kind})",
             needs=f"a number from {allowed[0]} to {allowed[1]}",
             state=f"R0 is a {kind}",
             origins=grants.origin(register),
         )
     walk.mark_precise(0)
+    _in_range(register, *allowed, where)
+
+
+def _in_range(register: Register, low: int, high: int, where: str) -> None:
     value = register.range
-    low, high = allowed
     if low <= value.smin and value.smax <= high:
         return
     held = ""
@@ -145,7 +204,7 @@ def _check_return(walk: Walk) -> None:
     raise Refused(
         EINVAL,
         "verify/return-value",
-        f"At program exit the register R0 has{held} should have been in [{low}, {high}]",
+        f"{where} the register R0 has{held} should have been in [{low}, {high}]",
         needs=f"a number from {low} to {high}",
         state=f"R0 has{held}",
         origins=grants.origin(register),

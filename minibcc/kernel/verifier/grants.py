@@ -18,6 +18,7 @@ from minibcc.kernel.verifier.log import register_text, tnum_text
 from minibcc.kernel.verifier.state import (
     BASE,
     CTX,
+    MAP_KEY,
     MAP_VALUE,
     MAYBE_NULL,
     PACKET,
@@ -46,6 +47,7 @@ _ALIGNED_NAMES = {
     TCP_SOCK: "tcp_sock ",
 }
 _BOUNDS_CODES = {
+    MAP_KEY: "verify/map-value-bounds",
     MAP_VALUE: "verify/map-value-bounds",
     PACKET: "verify/packet-bounds",
     PACKET_META: "verify/packet-bounds",
@@ -120,6 +122,8 @@ def _inside(
     base = register.kind & BASE
     if base == MAP_VALUE:
         message = f"invalid access to map value, value_size={room} off={offset} size={size}"
+    elif base == MAP_KEY:
+        message = f"invalid access to map key, key_size={room} off={offset} size={size}"
     elif base in (PACKET, PACKET_META):
         message = (
             f"invalid access to packet, off={offset} size={size}, "

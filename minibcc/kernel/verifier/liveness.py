@@ -65,7 +65,7 @@ class StackNotes:
         self._orders: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
 
     def _instance(self, frames: list[Frame], number: int) -> _Instance:
-        key = tuple([frame.callsite for frame in frames[1 : number + 1]])
+        key = (frames[0].function, *[frame.callsite for frame in frames[1 : number + 1]])
         found = self._instances.get(key)
         if found is None:
             found = self._instances[key] = _Instance()

@@ -14,6 +14,7 @@ from minibcc.kernel.verifier.state import (
     BASE,
     BTF,
     MAP,
+    MAP_KEY,
     MAP_VALUE,
     MEMORY,
     NOT_INIT,
@@ -168,7 +169,7 @@ def register_text(register: Register, frame: int = 0) -> str:
         parts.append(f"id={register.id}" + (f"{register.off:+d}" if register.ahead else ""))
     if register.ref:
         parts.append(f"ref_obj_id={register.ref}")
-    if base in (MAP, MAP_VALUE):
+    if base in (MAP, MAP_KEY, MAP_VALUE):
         facts = register.object
         if facts.name:
             parts.append(f"map={facts.name}")
@@ -215,4 +216,6 @@ def state_text(
             out.append(_slot_text(index, slot, frame.number))
     if state.references:
         out.append(" refs=" + ",".join(str(reference.id) for reference in state.references))
+    if frame.callback is not None:
+        out.append(" async_cb" if frame.callback.entry else " cb")
     return "".join(out)

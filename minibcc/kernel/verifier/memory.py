@@ -19,6 +19,7 @@ from minibcc.kernel.verifier.state import (
     BTF,
     CTX,
     MAP,
+    MAP_KEY,
     MAP_VALUE,
     MAYBE_NULL,
     MEMORY,
@@ -94,6 +95,9 @@ def read_memory(
             data = facts.read(inside + base.range.value, size)
             return number(int.from_bytes(data, "little"), walk.slot)
         return scalar(ANY, walk.slot)
+    if kind == MAP_KEY:
+        grants.region(base, register, inside, size, base.object.key_size)
+        return scalar(ANY, walk.slot)
     if kind == CTX:
         grants.unmodified(base, register)
         return context.load(walk, inside, size)
@@ -142,6 +146,9 @@ def write_memory(
         return
     if kind & MAYBE_NULL:
         raise grants.no_memory(base, register)
+    if kind == MAP_KEY:
+        message = f"write to change key R{register} not allowed"
+        raise Refused(EACCES, "verify/read-only", message, origins=grants.origin(base))
     if kind & BASE == MEMORY:
         if kind & READ_ONLY:
             message = f"R{register} cannot write into {kind_name(kind)}"

@@ -19,7 +19,9 @@ from minibcc.kernel.verifier.state import (
     BASE,
     BTF,
     CTX,
+    FUNCTION,
     MAP,
+    MAP_KEY,
     MAP_VALUE,
     MAYBE_NULL,
     MEMORY,
@@ -56,7 +58,7 @@ SYMBOLS = (
     "s>>=",
     "endian",
 )
-_MOVABLE = {CTX, MAP_VALUE, STACK, PACKET, PACKET_META, BTF, MEMORY}
+_MOVABLE = {CTX, MAP_KEY, MAP_VALUE, STACK, PACKET, PACKET_META, BTF, MEMORY, FUNCTION}
 
 
 def refused(message: str, errno: int = EACCES, *registers: Register, state: str = "") -> Refused:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from minibcc.isa import opcodes
 from minibcc.isa.opcodes import ALU, ALU64, CALL, EXIT, JMP, JMP32, LD, LDX, STX
 from minibcc.kernel.verifier.arithmetic import END, MOV, NEG
-from minibcc.kernel.verifier.requires import writes
+from minibcc.kernel.verifier.form import CALLBACKS
+from minibcc.kernel.verifier.requires import ARGUMENTS, writes
 from minibcc.kernel.verifier.state import SCALAR, SPILL, Link
 
 if TYPE_CHECKING:
@@ -56,13 +57,23 @@ def matters(insn: Instruction) -> int:
         plain = operation in (NEG, END) or (operation != MOV and not insn.code & opcodes.X)
         return 0 if plain else 1 << insn.dst
     if kind in (JMP, JMP32):
-        if operation == EXIT or (operation == CALL and insn.src == 1):
+        if operation == EXIT or (operation == CALL and insn.src == 1) or calls_back(insn):
             return _ALWAYS
         if operation == CALL:
             return 0b11_1111
         branch = operation not in (opcodes.JA, opcodes.JCOND) and insn.code & opcodes.X
         return 1 << insn.dst | 1 << insn.src if branch else 0
     return writes(insn) | 1 << insn.dst
+
+
+def calls_back(insn: Instruction) -> bool:
+    """Whether it is the call of a helper that calls a function of the program."""
+    return insn.code == _CALL and not insn.src and insn.imm in CALLBACKS
+
+
+def _is_call(walk: Walk, slot: int) -> bool:
+    insn = walk.shape.insns[slot]
+    return insn.code == _CALL and insn.src == 1
 
 
 def mark(walk: Walk, register: int) -> None:
@@ -113,6 +124,7 @@ def _walk_back(walk: Walk, start: State, wanted: _Wanted, end: int) -> None:
         return
     state: State | None = start
     insns, matters = walk.shape.insns, walk.matters
+    after = start.history[end] if end < len(start.history) else walk.slot
     mask = wanted.registers[wanted.frame] | _ALWAYS
     try:
         while state is not None:
@@ -121,7 +133,9 @@ def _walk_back(walk: Walk, start: State, wanted: _Wanted, end: int) -> None:
                 slot = history[position]
                 if not matters[slot] & mask and position not in links:
                     continue
-                _back(walk, insns[slot], slot, links.get(position, _NONE), wanted)
+                if position + 1 < len(history):
+                    after = history[position + 1]
+                _back(walk, insns[slot], slot, after, links.get(position, _NONE), wanted)
                 if wanted.empty:
                     return
                 mask = wanted.registers[wanted.frame] | _ALWAYS
@@ -132,12 +146,21 @@ def _walk_back(walk: Walk, start: State, wanted: _Wanted, end: int) -> None:
             if wanted.empty:
                 return
             end = len(state.history)
+            after = state.slot
             mask = wanted.registers[wanted.frame] | _ALWAYS
     except _Unclear:
         _mark_all(start)
         return
-    if not wanted.empty:
+    if not wanted.empty and not _arguments_alone(start, wanted):
         _mark_all(start)
+
+
+def _arguments_alone(start: State, wanted: _Wanted) -> bool:
+    """At the beginning of a function that is verified on its own: its arguments are what they
+    are."""
+    first = start.frames[0]
+    others = wanted.registers[0] & ~ARGUMENTS or any(wanted.registers[1:]) or any(wanted.slots)
+    return bool(first.function) and not others
 
 
 def _set_marks(state: State, wanted: _Wanted) -> None:
@@ -191,8 +214,11 @@ def _sync(link: Link, wanted: _Wanted) -> None:
             wanted.registers[frame] |= 1 << index
 
 
-def _back(walk: Walk, insn: Instruction, slot: int, link: Link, wanted: _Wanted) -> None:
-    """From what is wanted after an instruction to what is wanted before it."""
+def _back(
+    walk: Walk, insn: Instruction, slot: int, after: int, link: Link, wanted: _Wanted
+) -> None:
+    """From what is wanted after an instruction to what is wanted before it; `after` is the slot
+    that the path went to from it."""
     if link.linked:
         _sync(link, wanted)
     kind = insn.code & 7
@@ -208,7 +234,7 @@ def _back(walk: Walk, insn: Instruction, slot: int, link: Link, wanted: _Wanted)
             if link.spill >= 0:
                 wanted.slots[link.frame].add(link.spill)
     elif kind in (JMP, JMP32):
-        _back_jump(walk, insn, slot, wanted)
+        _back_jump(walk, insn, slot, after, wanted)
     elif kind == LD:
         if insn.code & 0xE0 != opcodes.IMM:
             if mask & 1:
@@ -256,10 +282,16 @@ def _back_atomic(insn: Instruction, link: Link, wanted: _Wanted) -> None:
             wanted.slots[link.frame].add(link.spill)
 
 
-def _back_jump(walk: Walk, insn: Instruction, slot: int, wanted: _Wanted) -> None:
+def _back_jump(walk: Walk, insn: Instruction, slot: int, after: int, wanted: _Wanted) -> None:
     frame = wanted.frame
     operation = insn.code & 0xF0
     if operation == CALL:
+        if calls_back(insn) and after != slot + 1:
+            if wanted.registers[frame] & ~ARGUMENTS or wanted.slots[frame] or frame == 0:
+                raise _Unclear
+            wanted.registers[frame] = 0  # what the helper gave to the function
+            wanted.frame -= 1
+            return
         if insn.src != 1 or walk.is_global(slot + insn.imm + 1):
             if wanted.registers[frame] & 0b11_1110:
                 raise _Unclear
@@ -271,9 +303,11 @@ def _back_jump(walk: Walk, insn: Instruction, slot: int, wanted: _Wanted) -> Non
         wanted.registers[frame] = 0
         wanted.frame -= 1
     elif operation == EXIT:
+        if after in walk.shape.callbacks:
+            wanted.registers[frame] &= ~ARGUMENTS
         if wanted.registers[frame] & 0b11_1110:
             raise _Unclear
-        result = wanted.registers[frame] & 1
+        result = wanted.registers[frame] & 1 if _is_call(walk, after - 1) else 0
         wanted.registers[frame] &= ~1
         wanted.frame += 1
         wanted.registers[wanted.frame] = result

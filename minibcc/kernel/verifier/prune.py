@@ -16,6 +16,7 @@ from minibcc.kernel.verifier.state import (
     BASE,
     EMPTY,
     INVALID,
+    MAP_KEY,
     MAP_VALUE,
     MEMORY,
     MISC,
@@ -60,33 +61,38 @@ def finished(state: State | None) -> None:
         state = state.parent
 
 
-def earlier_visit(state: State | None, slot: int) -> State | None:
-    """The latest checkpoint on this path at a slot."""
-    while state is not None:
-        if state.slot == slot:
-            return state
-        state = state.parent
+def earlier_visit(state: State, slot: int) -> State | None:
+    """The latest checkpoint on this path at a slot, in the same functions."""
+    old = state.parent
+    while old is not None:
+        if old.slot == slot and _callsites(old, state):
+            return old
+        old = old.parent
     return None
 
 
 def widen(old: State, state: State) -> None:
     """Numbers that changed since `old` and did not matter become any number."""
+    ids = _Ids()
     for before, frame in zip(old.frames, state.frames, strict=False):
         for index, register in enumerate(frame.registers):
             was = before.registers[index]
-            if _loosens(was, register):
+            if _loosens(was, register, ids):
                 frame.registers[index] = scalar(ANY, register.origin)
         for index, (types, spilled) in list(frame.stack.items()):
             was_spilled = before.stack.get(index, EMPTY)[1]
-            if spilled is not None and was_spilled is not None and _loosens(was_spilled, spilled):
+            if spilled is None or was_spilled is None:
+                continue
+            if types[7] == SPILL and _loosens(was_spilled, spilled, ids):
                 frame.stack[index] = types, scalar(ANY, spilled.origin)
 
 
-def _loosens(was: Register, now: Register) -> bool:
+def _loosens(was: Register, now: Register, ids: _Ids) -> bool:
     return (
         was.kind == now.kind == SCALAR
         and not was.precise
-        and not (was.range == now.range and was.id == now.id)
+        and not now.precise
+        and not _exact(was, now, ids)
     )
 
 
@@ -100,7 +106,8 @@ def visited(walk: Walk) -> bool:
     known = walk.explored.get(slot)
     if known is None:
         known = walk.explored[slot] = []
-    goto = slot in walk.shape.force
+    back = slot in walk.shape.callbacks
+    goto = not back and slot in walk.shape.force
     removed = False
     for checkpoint in known:
         old = checkpoint.state
@@ -110,12 +117,15 @@ def visited(walk: Walk) -> bool:
                 goto
                 and old.goto_depth != state.goto_depth
                 and _covers(walk, old, state, within_only=True)
-            ):
+            ) or (back and _covers(walk, old, state, within_only=True)):
                 walk.looped = hit = True
             if not hit:
                 if (
-                    _may_loop(old, state)
+                    not back
+                    and _may_loop(old, state)
                     and old.goto_depth == state.goto_depth
+                    and old.unrolled == state.unrolled
+                    and _entry(old) == _entry(state)
                     and _same(walk, old, state)
                 ):
                     walk.refuse_loop(old)
@@ -129,7 +139,7 @@ def visited(walk: Walk) -> bool:
             return True
         if keep:
             checkpoint.misses += 1
-        patience = 64 if goto and old.branches else 3
+        patience = 64 if old.branches and (goto or back) else 3
         if checkpoint.misses > checkpoint.hits * patience + patience:
             removed = True
             checkpoint.misses = -1
@@ -151,6 +161,12 @@ def _keep(walk: Walk, known: list[Checkpoint]) -> None:
     known.insert(0, Checkpoint(kept))
     walk.checkpoints += 1
     walk.last_checkpoint = walk.jumps, walk.processed
+
+
+def _entry(state: State) -> int:
+    """Which of the times a timer's function was set going this is."""
+    callback = state.frame.callback
+    return callback.entry if callback is not None else 0
 
 
 def _may_loop(old: State, state: State) -> bool:
@@ -220,6 +236,8 @@ def _covers(walk: Walk, old: State, state: State, *, within_only: bool) -> bool:
     for live, used, a, b in zip(
         _frames_at(walk, old), slots, old.frames, state.frames, strict=True
     ):
+        if a.rounds > b.rounds:
+            return False
         for index in range(10):
             if live >> index & 1:
                 x, y = a.registers[index], b.registers[index]
@@ -239,6 +257,8 @@ def _same(walk: Walk, old: State, state: State) -> bool:
     if not _references(old, state, ids):
         return False
     for live, a, b in zip(_frames_at(walk, old), old.frames, state.frames, strict=True):
+        if a.rounds > b.rounds:
+            return False
         for index in range(10):
             if live >> index & 1 and not _exact(a.registers[index], b.registers[index], ids):
                 return False
@@ -278,7 +298,7 @@ def _register_covers(old: Register, new: Register, ids: _Ids, within_only: bool)
             return False
         return within(old.range, new.range) and ids.same_number(old.id, new.id)
     base = kind & BASE
-    if base in (MAP_VALUE, MEMORY):
+    if base in (MAP_KEY, MAP_VALUE, MEMORY):
         return (
             old.off == new.off
             and old.object is new.object

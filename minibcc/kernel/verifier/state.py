@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     BTF,
     MEMORY,
     FUNCTION,
-) = range(15)
+    MAP_KEY,
+) = range(16)
 BASE = 0xFF
 MAYBE_NULL = 1 << 8
 READ_ONLY = 1 << 9
@@ -60,6 +61,7 @@ _NAMES = {
     BTF: "ptr_",
     MEMORY: "mem",
     FUNCTION: "func",
+    MAP_KEY: "map_key",
 }
 _PREFIXES = (
     (READ_ONLY, "rdonly_"),
@@ -86,9 +88,10 @@ class Register(NamedTuple):
     32 bits, where it is 32). `id` links copies of one scalar, pointers of one null check, packet
     pointers of one variable part.
     `ref` is the reference that must be released, `object` the map (`MapFacts`) or the BTF type,
-    `room` the size of the memory or the bytes of packet known to be there (negative: beyond or at
-    its end), `frame` whose stack it points into. `precise` says that pruning may not generalise
-    its range. `origin` is the slot that made it, -1 for what was there at the start.
+    `room` the size of the memory, the bytes of packet known to be there (negative: beyond or at
+    its end) or the first slot of a function, `frame` whose stack it points into. `precise` says
+    that pruning may not generalise its range. `origin` is the slot that made it, -1 for what was
+    there at the start.
     """
 
     kind: int
@@ -141,14 +144,27 @@ def spilled(slot: Slot) -> Register | None:
     return slot[1] if slot[0][7] == SPILL else None
 
 
+class Callback(NamedTuple):
+    """A function that the kernel calls: the least and the greatest number that it may return.
+    `entry` counts how often it was set going, for one that is called later, by a timer; 0 for one
+    that a helper calls before it returns."""
+
+    low: int
+    high: int
+    entry: int = 0
+
+
 class Frame:
     """A function's registers and stack.
 
     `function` is its index, `callsite` the slot of the call (-1 for the main program), `depth` how
-    much stack it may use in bytes, as far as this path has seen.
+    much stack it may use in bytes, as far as this path has seen. `callback` is what a callback may
+    return, `rounds` how often the helper that this frame calls has called back.
     """
 
-    __slots__ = ("callsite", "depth", "function", "number", "registers", "stack")
+    __slots__ = (
+        "callback", "callsite", "depth", "function", "number", "registers", "rounds", "stack",
+    )  # fmt: skip
 
     def __init__(self, number: int, function: int, callsite: int) -> None:
         self.number = number
@@ -157,6 +173,8 @@ class Frame:
         self.registers = [UNINITIALISED] * 10 + [pointer(STACK, frame=number)]
         self.stack: dict[int, Slot] = {}
         self.depth = 0
+        self.callback: Callback | None = None
+        self.rounds = 0
 
     def copy(self) -> Frame:
         other = Frame.__new__(Frame)
@@ -166,6 +184,8 @@ class Frame:
         other.registers = self.registers.copy()
         other.stack = self.stack.copy()
         other.depth = self.depth
+        other.callback = self.callback
+        other.rounds = self.rounds
         return other
 
 
@@ -184,8 +204,9 @@ class State:
     """One point of one path.
 
     `parent` is the checkpoint it grew from, `branches` how many unfinished paths grow from a
-    checkpoint. `history` are the slots walked since the checkpoint, `links` what precision needs
-    to know of some of them (by position in `history`).
+    checkpoint. `goto_depth` and `unrolled` count passed may_gotos and calls of callbacks.
+    `history` are the slots walked since the checkpoint, `links` what precision needs to know of
+    some of them (by position in `history`).
     """
 
     __slots__ = (
@@ -199,6 +220,7 @@ class State:
         "previous",
         "references",
         "slot",
+        "unrolled",
     )
 
     def __init__(self, frames: list[Frame]) -> None:
@@ -210,6 +232,7 @@ class State:
         self.links: dict[int, Link] = {}
         self.path: Path = None
         self.goto_depth = 0
+        self.unrolled = 0
         self.slot = 0
         self.previous = -1
 
@@ -228,6 +251,7 @@ class State:
         other.links = self.links.copy()
         other.path = self.path
         other.goto_depth = self.goto_depth
+        other.unrolled = self.unrolled
         other.slot = self.slot
         other.previous = self.previous
         return other

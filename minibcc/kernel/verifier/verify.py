@@ -8,7 +8,7 @@ of stack. The first refusal ends it. Mirrors ``bpf_check`` of kernel/bpf/verifie
 from __future__ import annotations
 
 from minibcc.abi.requests import Refusal
-from minibcc.kernel.verifier import context, depth
+from minibcc.kernel.verifier import context, depth, prototypes
 from minibcc.kernel.verifier.contract import Environment, Facts, Source, Verdict
 from minibcc.kernel.verifier.explore import Walk
 from minibcc.kernel.verifier.form import Shape, prepare
@@ -28,15 +28,33 @@ def verify(program: Source, environment: Environment | None = None) -> Verdict:
                 log.write(f"func#{number} @{start}\n")
         frame = Frame(0, 0, -1)
         context.entry(walk, frame)
+        prototypes.main(walk)
         walk.start(frame, 0)
         walk.run()
         if not log.keep:
             log.reset(0)
+        _global_functions(walk)
         deepest = depth.check(walk)
     except Refused as refused:
         return _refused(refused, log, walk)
     _statistics(log, walk)
     return Verdict(True, log.text(), 0, _facts(walk, shape, deepest))
+
+
+def _global_functions(walk: Walk) -> None:
+    """Each global function that was called, on its own."""
+    done: set[int] = set()
+    while waiting := sorted(walk.called - done):
+        for start in waiting:
+            walk.start(prototypes.entry(walk, start), start)
+            walk.run()
+            if not walk.log.keep:
+                walk.log.reset(0)
+            number, name = walk.shape.function_at(start), walk.functions[start].name
+            walk.log.write(
+                f"Func#{number} ('{name}') is safe for any args that match its prototype\n"
+            )
+            done.add(start)
 
 
 def _facts(walk: Walk, shape: Shape, deepest: int) -> Facts:
