@@ -9,13 +9,16 @@ R1 is the memory's address (0 without memory) and R2 its length. Helper 5 tells 
 bpf_ktime_get_ns does; there are no others.
 
 The interpreter checks every access; native code does not, so it runs in a child process, whose
-death is reported as the program's error.
+death is reported as the program's error. Raw bytecode may loop for ever, so a program has some
+seconds (``--timeout``): an alarm ends the interpreter, a kill the child.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -28,8 +31,10 @@ from minibcc.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+SECONDS = 10
+"""How long a program may run if nothing else is said."""
 ENGINES = ("interpreter", "jit")
 
 
@@ -39,7 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--program", help="the program as hex, instead of on standard input")
     parser.add_argument("--batch", action="store_true", help="run programs given as JSON lines")
     parser.add_argument(
-        "--timeout", type=float, default=0, metavar="SECONDS", help="stop a program after that"
+        "--timeout",
+        type=float,
+        default=SECONDS,
+        metavar="SECONDS",
+        help=f"stop a program after that (default {SECONDS}; 0: never)",
     )
     parser.add_argument("--unguarded", action="store_true", help="do without a child process")
 
@@ -48,8 +57,13 @@ def main(arguments: argparse.Namespace) -> int:
     """The exit status: 0 if the program (each line, with --batch) was run."""
     if arguments.timeout < 0:
         raise UsageError("--timeout wants a number of seconds")
-    guarded = (arguments.engine == "jit" or arguments.timeout) and not arguments.unguarded
-    machine = _Child(arguments.engine, arguments.timeout) if guarded else _Bare(arguments.engine)
+    machine: _Child | _Bare
+    if arguments.unguarded:
+        machine = _Bare(arguments.engine, 0)
+    elif arguments.engine == "jit" or (arguments.timeout and not _has_alarm()):
+        machine = _Child(arguments.engine, arguments.timeout)
+    else:
+        machine = _Bare(arguments.engine, arguments.timeout)
     try:
         if arguments.batch:
             for line in sys.stdin:
@@ -122,7 +136,7 @@ class _Child:
             return str(answer["error"]) if "error" in answer else int(answer["r0"], 16)
         self.close()
         if late.is_set():
-            return f"stopped after {timeout:g} s"
+            return _stopped(timeout)
         return f"native code ended by {_death(process.returncode)}"
 
     def _start(self) -> subprocess.Popen[str]:
@@ -143,21 +157,24 @@ class _Child:
             process.communicate()
 
 
+def _stopped(timeout: float) -> str:
+    return f"stopped after {timeout:g} s"
+
+
 def _death(status: int) -> str:
     """A signal by its name; an exit status as a number."""
-    import signal
-
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
 
 class _Bare:
-    """Programs run here, whatever they may do."""
+    """Programs run here, whatever they may do, for `timeout` seconds (0: for ever)."""
 
-    def __init__(self, engine: str) -> None:
+    def __init__(self, engine: str, timeout: float) -> None:
         from minibcc.kernel.vm import engines
         from minibcc.kernel.vm.memory import Arena
 
         self.engine = engines.make(engine)
+        self.timeout = timeout
         self.arena = Arena()
 
     def close(self) -> None:
@@ -183,9 +200,43 @@ class _Bare:
         if data:
             self.arena.view(address, len(data))[:] = data
         try:
-            return self.engine.run(image, Run(self.arena), (address, len(data)))
+            with _alarm(self.timeout):
+                return self.engine.run(image, Run(self.arena), (address, len(data)))
         except Fault as fault:
             return f"at instruction {fault.insn}: {fault}"
+        except _Late:
+            return _stopped(self.timeout)
         finally:
             if data:
                 self.arena.free(address)
+
+
+# --- the clock --------------------------------------------------------------------------------
+
+
+class _Late(Exception):
+    """The time is over."""
+
+
+def _has_alarm() -> bool:
+    """Whether this thread can be interrupted."""
+    return hasattr(signal, "setitimer") and (threading.current_thread() is threading.main_thread())
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raises `_Late` in what runs longer; 0 for no bound."""
+    if not seconds:
+        yield
+        return
+
+    def over(number: int, frame: object) -> None:
+        raise _Late
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

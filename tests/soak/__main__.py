@@ -65,8 +65,11 @@ def parent(options: argparse.Namespace) -> int:
             totals[key] = totals.get(key, 0) + value
         print(f"seed {seed}: {count} cases, {len(failures)} failures so far", file=sys.stderr)
     print(f"{options.name}: {options.count} cases from seed {options.seed}")
-    for key, value in totals.items():
+    for key, value in sorted(totals.items()):
         print(f"  {key}: {value}")
+    module = importlib.import_module(f"tests.soak.{options.name}")
+    if options.count >= getattr(module, "FULL", options.count + 1):
+        failures += [f"never ran: {name}" for name in sorted(module.expected() - totals.keys())]
     for failure in failures:
         print(f"  FAILED {failure}")
     return 1 if failures else 0

@@ -29,6 +29,7 @@ _MUL = opcodes.of("alu", "mul")
 _MOV = opcodes.of("alu", "mov", by_reg=True)
 _MOV_IMM = opcodes.of("alu", "mov")
 _JNE = opcodes.of("jump", "jne")
+_CALLX = opcodes.of("call", "callx", by_reg=True)
 _LDX = opcodes.of("load", "mem", size=8)
 
 
@@ -110,10 +111,11 @@ class Generator:
         self.put(self.random.choice(_ALU))
 
     def wide(self, depth: int) -> None:
-        self.slots += [
-            Instruction(LD_IMM64, self.register(), 0, 0, self.number()),
-            Instruction(0, imm=self.number()),
-        ]
+        """A 64-bit load of any form: what it is of is known before a program runs, so here all
+        but the addresses of functions are numbers."""
+        row = self.random.choice([row for row in _KINDS["imm64"] if row.op != "func"])
+        self.put(row)
+        self.slots.append(Instruction(0, imm=self.number()))
 
     def memory(self, depth: int, base: int = 0, low: int = 0, high: int = 0) -> None:
         chance = self.random
@@ -177,7 +179,7 @@ class Generator:
 
     def call(self, depth: int) -> None:
         chance = self.random
-        choice = chance.choice(("sum", "function", "callback", "kernel", "tail"))
+        choice = chance.choice(("sum", "function", "callback", "kernel", "tail", "register"))
         if choice in ("function", "callback"):
             if not self.may_call or self.functions >= 6:
                 return
@@ -194,6 +196,10 @@ class Generator:
             self.slots.append(Instruction(0x85, imm=6))
         elif choice == "kernel":
             self.slots.append(Instruction(0x85, src=2, imm=9))
+        elif choice == "register":
+            target = self.register()
+            self.put(_MOV_IMM, dst=target, imm=5)
+            self.put(_CALLX, dst=target)
         elif choice == "tail" and 3 not in self.reserved:
             self.put(_MOV_IMM, dst=3, imm=chance.choice((0, 2, 2, 2)))
             self.slots.append(Instruction(0x85, imm=12))

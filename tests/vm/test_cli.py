@@ -17,8 +17,10 @@ from minibcc.isa.text import assemble
 ADD = encode(assemble("r0 = *(u8 *)(r1 +0)\nr0 += r2\nexit")).hex()
 WILD = encode(assemble("r1 = 0x10\nr0 = *(u8 *)(r1 +0)\nexit")).hex()
 ENDLESS = encode(assemble("again:\ngoto again")).hex()
-CONFORMANCE = os.environ.get("BPF_CONFORMANCE", "")
-"""A file of bpf_conformance's tests: a JSON list of objects with name, prog, mem and result."""
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "conformance.json"
+CONFORMANCE = os.environ.get("BPF_CONFORMANCE") or (str(SHARED) if SHARED.exists() else "")
+"""A file of bpf_conformance's tests, where there is one: a JSON list of objects with name, prog,
+mem and result."""
 
 
 @pytest.fixture(params=vm.ENGINES)
@@ -76,6 +78,13 @@ def test_an_endless_program_is_stopped(run):
     status, _, errors = run("--timeout", "0.05", stdin=ENDLESS)
     assert status == 1
     assert "stopped after 0.05 s" in errors
+
+
+def test_an_endless_program_is_stopped_though_nobody_asked(run, monkeypatch):
+    monkeypatch.setattr(vm, "SECONDS", 0.2)
+    status, _, errors = run(stdin=ENDLESS)
+    assert status == 1
+    assert "stopped after 0.2 s" in errors
 
 
 def test_batch(run):

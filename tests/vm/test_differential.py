@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -16,6 +20,7 @@ from minibcc.kernel.vm.native import BEST, FAST, GOOD
 from tests.vm import rig
 from tests.vm.generator import program
 
+ROOT = Path(__file__).parents[2]
 PATTERN = bytes(range(0x80, 0xC0)).hex()
 
 
@@ -40,3 +45,18 @@ def test_engines_agree(arena, level):
         )
 
     agree()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_engines_agree_on_verified_programs_and_their_maps(seed):
+    """R0, packet, context and the content of the maps: a hundred programs of any type and twenty
+    of raw bytecode, in a process of its own, since it forks (`tests.vm.world`)."""
+    command = [sys.executable, "-m", "tests.soak", "vm", "--child", "--count", "100"]
+    done = subprocess.run(
+        [*command, "--seed", str(seed)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["failures"] == []
+    assert report["verified"] > 70
+    assert report["verified"] + report.get("on trust", 0) == 100
+    assert report["refused"] < 10

@@ -337,3 +337,26 @@ def test_code_is_freed_with_its_image(arena):
         case = image(f"r0 = {number}\nexit", {})
         assert jit.run(case, Run(arena)) == number
     assert isinstance(case, Image)
+
+
+@pytest.mark.parametrize("level", [FAST, GOOD, BEST], ids=["fast", "good", "best"])
+def test_an_exchange_in_a_loop_reads_before_it_writes(arena, level):
+    """Two exchanges in turn bring back what was there. (LLVM's quickest code generator once put
+    the load behind the store: see `Translator._atomic`.)"""
+    program = """
+        r6 = r1
+        r2 = 0
+        r7 = 2
+        again:
+        r0 = r10
+        w0 &= 16
+        r0 >>= r5
+        r2 = atomic_xchg((u32 *)(r6 +0), r2)
+        r7 += -1
+        if r7 != 0 goto again
+        r0 = 0
+        exit
+        """
+    case = {"program": program, "memory": "01 02 03 04 05 06 07 08"}
+    r0, memory = rig.execute(Jit(level), case, arena)
+    assert (r0, memory.hex()) == (0, "0102030405060708")

@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minibcc.abi.bpf import MapFlags, MapType
+from minibcc.abi.requests import MapCreate
+from minibcc.kernel.maps.registry import create as create_map
 from minibcc.kernel.vm.execution import FRAME_PITCH, Fault
 from minibcc.kernel.vm.memory import Arena
+from tests.kernel.support import boot
 
 FIXED = """
 from minibcc.kernel.vm.memory import Arena
@@ -181,3 +185,46 @@ def test_allocations_are_deterministic_disjoint_and_aligned(requests):
         return history
 
     assert play() == play()
+
+
+def test_a_window_may_come_again_within_an_element(arena):
+    """The values of two processors, 12 bytes each, behind a head of 16."""
+    start = arena.allocate(96, stride=48, window=(16, 12), pitch=16)
+    for element in (start, start + 48):
+        for value in (element + 16, element + 32):
+            arena.check(value, 8, write=True)
+            arena.check(value + 8, 4, write=True)
+            assert "not inside one element" in faults(arena, value + 8, 8)
+            assert "not inside one element" in faults(arena, value + 12, 1)
+        assert "not inside one element" in faults(arena, element + 8, 8)
+
+
+VALUES = {
+    **{
+        kind: MapCreate(kind, 4, 12, 3)
+        for kind in (
+            *(MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH),
+            *(MapType.ARRAY, MapType.PERCPU_ARRAY),
+        )
+    },
+    "one": MapCreate(MapType.ARRAY, 4, 12, 1),
+    "one per processor": MapCreate(MapType.PERCPU_ARRAY, 4, 12, 1),
+    "mapped": MapCreate(MapType.ARRAY, 4, 12, 3, map_flags=int(MapFlags.MMAPABLE)),
+    "trie": MapCreate(MapType.LPM_TRIE, 8, 12, 3, map_flags=int(MapFlags.NO_PREALLOC)),
+}
+
+
+@pytest.mark.parametrize("create", VALUES.values(), ids=[str(name) for name in VALUES])
+def test_no_access_strays_from_a_value_into_the_next(create):
+    """Neither into another element nor into another processor's value nor into the padding."""
+    kernel = boot().kernel
+    map = create_map(kernel, create)
+    for number in (0, 1, 2):
+        map.update(bytes([number]).ljust(create.key_size, b"\0"), bytes(12), 0, 0)
+    check = kernel.memory.check
+    for cpu in range(kernel.cpus if map.per_cpu else 1):
+        value = map.lookup(bytes(create.key_size), cpu)
+        check(value, 8, write=True)
+        check(value + 11, 1, write=True)
+        for offset, size in ((-1, 1), (-8, 8), (8, 8), (12, 1), (12, 4), (-4, 8)):
+            faults(kernel.memory, value + offset, size)

@@ -9,7 +9,7 @@ mm/maccess.c.
 from __future__ import annotations
 
 from errno import EFAULT, EINVAL, EPERM, ERANGE
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from minibcc.kernel.helpers.registry import helper
 from minibcc.kernel.vm.execution import Fault
@@ -75,75 +75,43 @@ def read_string(run: Run, read: Callable[[Run, int, int], bytes], address: int, 
     return out[: size - 1] + b"\0" if size else b""
 
 
-def _copy(
-    run: Run, read: Callable[[Run, int, int], bytes], target: int, size: int, source: int
-) -> int:
-    size &= MASK32
-    if not size:
-        return 0
-    view = run.memory.view(target, size)
-    try:
-        view[:] = read(run, source, size)
-    except BadAddress as bad:
-        view[:] = bytes(size)
-        return _error(read, bad)
-    return 0
+Reader: TypeAlias = "Callable[[Run, int, int], bytes]"
 
 
-def _error(read: Callable[[Run, int, int], bytes], bad: BadAddress) -> int:
-    """Reading the kernel refuses user addresses with an errno of its own."""
-    return -ERANGE if read is read_kernel and bad.address < KERNEL_START else -EFAULT
+FAMILY: dict[str, tuple[Reader, bool]] = {
+    "probe_read_kernel": (read_kernel, False),
+    "probe_read_user": (read_user, False),
+    "probe_read": (read_either, False),
+    "copy_from_user": (read_user, False),
+    "probe_read_kernel_str": (read_kernel, True),
+    "probe_read_user_str": (read_user, True),
+    "probe_read_str": (read_either, True),
+}
+"""Helper to what it reads from, and whether it reads up to a NUL and answers how much."""
 
 
-def _copy_string(
-    run: Run, read: Callable[[Run, int, int], bytes], target: int, size: int, source: int
-) -> int:
-    size &= MASK32
-    if not size:
-        return 0
-    view = run.memory.view(target, size)
-    try:
-        text = read_string(run, read, source, size)
-    except BadAddress as bad:
-        view[:] = bytes(size)
-        return _error(read, bad)
-    view[: len(text)] = text
-    return len(text)
+def _reads(name: str, read: Reader, text: bool) -> None:
+    """Registers one of the family: R1 the target, R2 its size, R3 the source."""
+
+    @helper(name)
+    def copy(run: Run, target: int, size: int, source: int, r4: int, r5: int) -> int:
+        size &= MASK32
+        if not size:
+            return 0
+        view = run.memory.view(target, size)
+        try:
+            data = read_string(run, read, source, size) if text else read(run, source, size)
+        except BadAddress as bad:
+            view[:] = bytes(size)
+            # Reading the kernel refuses user addresses with an errno of its own.
+            user = read is read_kernel and bad.address < KERNEL_START
+            return -ERANGE if user else -EFAULT
+        view[: len(data)] = data
+        return len(data) if text else 0
 
 
-@helper("probe_read_kernel")
-def probe_read_kernel(run: Run, target: int, size: int, source: int, r4: int, r5: int) -> int:
-    return _copy(run, read_kernel, target, size, source)
-
-
-@helper("probe_read_user")
-def probe_read_user(run: Run, target: int, size: int, source: int, r4: int, r5: int) -> int:
-    return _copy(run, read_user, target, size, source)
-
-
-@helper("probe_read")
-def probe_read(run: Run, target: int, size: int, source: int, r4: int, r5: int) -> int:
-    return _copy(run, read_either, target, size, source)
-
-
-@helper("probe_read_kernel_str")
-def probe_read_kernel_str(run: Run, target: int, size: int, source: int, r4: int, r5: int) -> int:
-    return _copy_string(run, read_kernel, target, size, source)
-
-
-@helper("probe_read_user_str")
-def probe_read_user_str(run: Run, target: int, size: int, source: int, r4: int, r5: int) -> int:
-    return _copy_string(run, read_user, target, size, source)
-
-
-@helper("probe_read_str")
-def probe_read_str(run: Run, target: int, size: int, source: int, r4: int, r5: int) -> int:
-    return _copy_string(run, read_either, target, size, source)
-
-
-@helper("copy_from_user")
-def copy_from_user(run: Run, target: int, size: int, source: int, r4: int, r5: int) -> int:
-    return _copy(run, read_user, target, size, source)
+for _name, (_reader, _text) in FAMILY.items():
+    _reads(_name, _reader, _text)
 
 
 @helper("copy_from_user_task")

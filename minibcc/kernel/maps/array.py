@@ -108,12 +108,14 @@ class ArrayMap(IndexedMap):
         mapped = bool(self.flags & MapFlags.MMAPABLE)
         size = self.plane * planes
         self.mapped_size = round_up(size, PAGE) if mapped else 0
+        # One value, as globals are, needs no look at where elements begin.
+        single = planes * self.max_entries == 1 and not mapped
         self.values = self.memory.allocate(
-            self.mapped_size or size,
+            self.value_size if single else self.mapped_size or size,
             align=PAGE if mapped else 8,
             writable=not self.flags & MapFlags.RDONLY_PROG,
-            # Globals are one element that is addressed directly; a stride there says nothing.
-            stride=0 if mapped or self.max_entries == 1 else self.stride,
+            stride=0 if single else self.stride,
+            window=(0, self.value_size),
         )
 
     def release(self) -> None:

@@ -68,7 +68,7 @@ class StorageMap(Map):
             return 0
         address = self.values.get(owner, 0)
         if not address and flags & CREATE:
-            address = self.memory.allocate(self.stride)
+            address = self.memory.allocate(self.value_size)
             if initial is not None:
                 self.memory.view(address, self.value_size)[:] = initial
             self.values[owner] = address
@@ -122,7 +122,9 @@ class CgroupStorage(Map):
 
     def __init__(self, kernel: Kernel, request: MapCreate) -> None:
         super().__init__(kernel, request)
-        self.value = self.memory.allocate(self.stride * self.cpus, stride=self.stride)
+        self.value = self.memory.allocate(
+            self.stride * self.cpus, stride=self.stride, window=(0, self.value_size)
+        )
 
     @property
     def memlock(self) -> int:

@@ -60,6 +60,7 @@ class HashTable:
     ) -> None:
         self.memory = memory
         self.key_size = key_size
+        self.value_size = value_size
         self.limit = limit
         self.ordered = ordered
         self.writable = writable
@@ -215,10 +216,14 @@ class HashTable:
         """Room for more elements, if there is any left in the arena."""
         first, memory = len(self.elements), self.memory
         count = min(max(FIRST_CHUNK, first), self.limit - first)
-        window = self.value_at, self.size - self.value_at
+        window = self.value_at, self.value_size
         try:
             chunk = memory.allocate(
-                self.size * count, writable=self.writable, stride=self.size, window=window
+                self.size * count,
+                writable=self.writable,
+                stride=self.size,
+                window=window,
+                pitch=self.stride,
             )
         except MemoryError:
             return False

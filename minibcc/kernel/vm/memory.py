@@ -9,7 +9,8 @@ native code by the address itself.
 An allocation says who may touch it: `writable` by programs or only readable, or, with `private`,
 neither (a map's bookkeeping). `check` is what makes the interpreter the definition: an access must
 lie inside one live allocation, or, where it has a `stride`, inside one element of it, or, where it
-also has a `window`, inside that part of the element.
+also has a `window`, inside that part of the element, which may come again every `pitch` bytes (the
+values of several processors).
 
 The allocator is a slab allocator like Linux's mm/slub.c in small: spans of 64 KiB, each cut into
 units of one size class, so that the allocation around any address is found by two look-ups.
@@ -38,9 +39,11 @@ class Memory(Protocol):
         private: bool = False,
         stride: int = 0,
         window: tuple[int, int] | None = None,
+        pitch: int = 0,
     ) -> int:
         """Zeroed bytes; their address. `window` is offset and size of the part of each element
-        (each `stride` bytes) that programs may touch. Raises MemoryError when the arena is full."""
+        (each `stride` bytes) that programs may touch; with a `pitch` there is one every so many
+        bytes up to the element's end. Raises MemoryError when the arena is full."""
         ...
 
     def free(self, address: int) -> None:
@@ -105,7 +108,8 @@ class _Allocation(NamedTuple):
     writable: bool
     stride: int
     window_start: int
-    window_end: int
+    window_size: int
+    pitch: int
 
 
 class Arena:
@@ -142,6 +146,7 @@ class Arena:
         private: bool = False,
         stride: int = 0,
         window: tuple[int, int] | None = None,
+        pitch: int = 0,
     ) -> int:
         if size <= 0 or align <= 0 or align & align - 1 or align > _SPAN:
             raise ValueError(f"no allocation has size {size} and alignment {align}")
@@ -152,7 +157,13 @@ class Arena:
         address = free.pop()
         start, length = window or (0, stride)
         self._live[address] = _Allocation(
-            address + size, not private, writable and not private, stride, start, start + length
+            address + size,
+            not private,
+            writable and not private,
+            stride,
+            start,
+            length,
+            pitch or stride,
         )
         return address
 
@@ -204,12 +215,12 @@ class Arena:
             start = address - (address - span[0]) % span[1]
             allocation = self._live.get(start)
             if allocation is not None:
-                end, readable, writable, stride, window_start, window_end = allocation
+                end, readable, writable, stride, window_start, window_size, pitch = allocation
                 if address + size <= end and (writable if write else readable):
                     if not stride:
                         return
-                    offset = (address - start) % stride
-                    if window_start <= offset and offset + size <= window_end:
+                    offset = (address - start) % stride - window_start
+                    if offset >= 0 and offset % pitch + size <= window_size:
                         return
         raise Fault(self._reason(address, size, write), address=address, size=size)
 
@@ -259,7 +270,7 @@ class Arena:
         for number in range(chain >> _SPAN_BITS, chain + unit >> _SPAN_BITS):
             self._spans[number] = (chain, FRAME_PITCH)
         for frame in range(chain, chain + FRAMES * FRAME_PITCH, FRAME_PITCH):
-            self._live[frame] = _Allocation(frame + STACK_SIZE, True, True, 0, 0, 0)
+            self._live[frame] = _Allocation(frame + STACK_SIZE, True, True, 0, 0, 0, 0)
         return chain
 
     def pop_stack(self) -> None:
