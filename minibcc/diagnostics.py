@@ -184,19 +184,34 @@ def _underline(label: Label, text: str) -> str:
     return f"{' ' * before}{mark} {label.text}".rstrip()
 
 
+class Words(Record):
+    """A message of the kernel's verifier, said to a person: what it needs and what holds instead.
+
+    `says` is the message with ``{number}`` and ``<text>`` where it varies; `needs`, `state` and
+    `help` may name these, see `bcc.refusals`.
+    """
+
+    says: str
+    needs: str = ""
+    state: str = ""
+    help: str = ""
+
+
 class Explanation(Record):
-    """A registry row: what a code means, with a bad and a good example (C texts)."""
+    """A registry row: what a code means, with a bad and a good example (C texts), and for a code of
+    the verifier the kernel's messages that it stands for."""
 
     code: str
     title: str
     text: str
     bad: str
     good: str
+    kernel: tuple[Words, ...] = ()
 
 
 def registry() -> dict[str, Explanation]:
     """Every code minibcc can print, from `minibcc/codes/*.toml`: a table ``[code]`` per code with
-    ``title``, ``text``, ``bad`` and ``good``."""
+    ``title``, ``text``, ``bad``, ``good`` and, for the verifier's, ``kernel`` (`Words`)."""
     import tomllib
     from importlib.resources import files
 
@@ -207,5 +222,8 @@ def registry() -> dict[str, Explanation]:
         stage = file.name.removesuffix(".toml")
         for name, row in tomllib.loads(file.read_text("utf-8")).items():
             code = f"{stage}/{name}"
-            rows[code] = Explanation(code, row["title"], row["text"], row["bad"], row["good"])
+            words = tuple(Words(**fields) for fields in row.get("kernel", ()))
+            rows[code] = Explanation(
+                code, row["title"], row["text"], row["bad"], row["good"], words
+            )
     return rows

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -28,17 +27,16 @@ from minibcc.abi.requests import (
     ProgramRefused,
 )
 from minibcc.bcc.utils import get_possible_cpus
-from minibcc.diagnostics import Diagnostic, Label, Sources, Span, error, registry
+from minibcc.diagnostics import Sources
 from minibcc.errors import LoadError
-from minibcc.isa.instruction import SIZE, Instruction, decode, encode
+from minibcc.isa.instruction import Instruction, decode, encode
 from minibcc.records import Record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from minibcc.abi.requests import Refusal
     from minibcc.btf.decode import Btf
-    from minibcc.compiler.object import BpfObject, Line, MapSpec, ProgramSpec
+    from minibcc.compiler.object import BpfObject, MapSpec, ProgramSpec
     from minibcc.system.interface import System
 
 LOG_SIZE = 1 << 20
@@ -274,23 +272,29 @@ class Module:
         return encode(slots)
 
     def _refused(self, spec: ProgramSpec, request: ProgLoad, failure: OSError) -> LoadError:
-        """The refusal as an exception. The first try asked for no log; a second one fetches it."""
+        """The refusal as an exception. The first try asked for no log; a second one fetches it,
+        but for a program with too many paths, which would take as long again to say little."""
         number = failure.errno or errno.EINVAL
         log = getattr(failure, "log", "")
-        if not log:
-            again = replace(request, log_level=int(LogLevel.BRANCHES), log_size=LOG_SIZE)
+        shown = request.log_level & (LogLevel.BRANCHES | LogLevel.STATES)
+        endless = number == errno.E2BIG and getattr(failure, "refusal", None) is not None
+        if not shown and not endless:
+            level = request.log_level | int(LogLevel.BRANCHES)
+            again = replace(request, log_level=level, log_size=LOG_SIZE)
             try:
                 self._system.close(self._system.bpf(again).fd)
             except ProgramRefused as second:
-                log, failure = second.log, second
+                log = second.log
             except OSError:
                 pass
-        refusal = failure.refusal if isinstance(failure, ProgramRefused) else None
         message = f"Failed to load BPF program {spec.name}: {os.strerror(number)}"
         if number == errno.EPERM and not log:
             message = "Need super-user privileges to run"
-        if refusal is not None:
-            found = explain(refusal, spec)
+        from minibcc.bcc.refusal.report import explain
+
+        refusal = failure.refusal if isinstance(failure, ProgramRefused) else None
+        found = explain(log, spec, refusal)
+        if found is not None:
             return LoadError(number, message, log=log, diagnostics=[found], sources=self.sources)
         return LoadError(number, f"{message}\n{log}".rstrip(), log=log)
 
@@ -320,97 +324,3 @@ def prefix_of(function: str) -> str:
 
 def _reason(failure: OSError) -> str:
     return failure.strerror or os.strerror(failure.errno or errno.EINVAL)
-
-
-# --- a refusal in C lines ---
-
-
-def explain(refusal: Refusal, spec: ProgramSpec) -> Diagnostic:
-    """What the verifier said about instructions, said about the lines that they come from."""
-    span = place(spec.lines, refusal.insn)
-    labels = []
-    name = ""
-    for slot, word in refusal.origins:
-        origin = place(spec.lines, slot)
-        name = name or _variable(spec.lines, slot)
-        if origin is not None and origin != span:
-            labels.append(Label(origin, f"{name} {word}" if name and word == _ORIGIN else word))
-    message = _title(refusal)
-    notes = [f"the kernel's words: {refusal.message}"] if message != refusal.message else []
-    notes += [_path(spec.lines, refusal.path)] if refusal.path else []
-    if span is None:
-        notes.append(f"in program {spec.name}")
-    needs = f"needs {refusal.needs}" if refusal.needs else ""
-    phrases = [part for part in (needs, refusal.state) if part]
-    if span is not None and refusal.insn >= 0:
-        notes.append(f"instruction {refusal.insn} of {len(spec.insns) // SIZE} in {spec.name}")
-    return error(
-        refusal.code,
-        message,
-        span,
-        "; ".join(phrases),
-        labels=labels,
-        notes=[note for note in notes if note],
-        help=[text.replace("pointer", name) if name else text for text in refusal.help],
-    )
-
-
-_ORIGIN = "comes from here"
-
-
-def _title(refusal: Refusal) -> str:
-    """What is wrong, in a person's words; the kernel's where there are no others."""
-    if refusal.code == "verify/not-decided":
-        return refusal.message
-    known = registry().get(refusal.code)
-    return known.title if known is not None else refusal.message
-
-
-def _variable(lines: tuple[Line, ...], slot: int) -> str:
-    """The variable that gets its value in the line of an instruction, "" if it names none."""
-    found = [line for line in lines if line.insn <= slot and line.line > 0]
-    if not found or slot < 0:
-        return ""
-    before = found[-1].text[: max(0, found[-1].column - 1)]
-    names = list(re.finditer(r"([A-Za-z_]\w*)\s*=(?!=)", before))
-    if not names:
-        return ""
-    between = before[names[-1].end() :]  # an argument of a call is not what the variable gets
-    return names[-1][1] if between.count("(") == between.count(")") else ""
-
-
-def place(lines: tuple[Line, ...], slot: int) -> Span | None:
-    """Where an instruction comes from: the last line that starts at or before it."""
-    found: Line | None = None
-    for line in lines:
-        if line.insn > slot:
-            break
-        if line.line > 0:
-            found = line
-    if found is None or slot < 0:
-        return None
-    return Span(found.file, found.line, max(1, found.column), 0, _token_end(found))
-
-
-def _token_end(line: Line) -> int:
-    """The column behind the word at a line's column: debug information has only its start."""
-    start = max(0, line.column - 1)
-    end = start
-    while end < len(line.text) and (line.text[end].isalnum() or line.text[end] == "_"):
-        end += 1
-    return max(end, start + 1) + 1
-
-
-def _path(lines: tuple[Line, ...], path: tuple[int, ...]) -> str:
-    """``on the path through lines 4, 7 and 9``."""
-    numbers: list[int] = []
-    for slot in path:
-        span = place(lines, slot)
-        if span is not None and (not numbers or numbers[-1] != span.line):
-            numbers.append(span.line)
-    if not numbers:
-        return ""
-    words = [str(number) for number in numbers[-8:]]
-    if len(words) == 1:
-        return f"on the path through the branch in line {words[0]}"
-    return f"on the path through the branches in lines {', '.join(words[:-1])} and {words[-1]}"

@@ -56,9 +56,8 @@ def answer(line: str) -> dict[str, Any]:
         }
     except ProgramRefused as refused:
         log = refused.log
-        refusal = refused.refusal
-        message, code = (refusal.message, refusal.code) if refusal else (refused.strerror, "")
-        out = _no(name, refused.errno or 22, message or "", code)
+        message, code = _reason(refused)
+        out = _no(name, refused.errno or 22, message, code)
     except OSError as wrong:
         out = _no(name, wrong.errno or 22, wrong.strerror or "", "")
     except (ValueError, TypeError, LookupError, OverflowError) as wrong:
@@ -69,6 +68,18 @@ def answer(line: str) -> dict[str, Any]:
     out["processed"] = figures(log).get("processed", 0)
     out["ms"] = round((perf_counter() - began) * 1000, 3)
     return out
+
+
+def _reason(refused: ProgramRefused) -> tuple[str, str]:
+    """The main message and its code; a real kernel tells them in its log only."""
+    if refused.refusal is not None:
+        return refused.refusal.message, refused.refusal.code
+    from minibcc.bcc.refusal.log import read
+    from minibcc.bcc.refusal.messages import classify
+
+    message = read(refused.log).message
+    known = classify(message)
+    return message or refused.strerror or "", known.code if known is not None else ""
 
 
 def _no(name: Any, errno: int, reason: str, code: str) -> dict[str, Any]:

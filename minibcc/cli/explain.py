@@ -1,10 +1,12 @@
 """Say what a diagnostic code means, with an example that it refuses and one that it takes.
 
-Without a code, list them all.
+A message of the kernel's verifier does as well as a code, whichever kernel gave it. Without
+either, list the codes.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from minibcc.diagnostics import registry
@@ -16,8 +18,14 @@ if TYPE_CHECKING:
     from minibcc.diagnostics import Explanation
 
 
+_VARIES = re.compile(r"[{<]\w+[}>]")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("code", nargs="?", metavar="CODE", help="as in [verify/null-deref]")
+    parser.add_argument(
+        "code", nargs="?", metavar="CODE",
+        help="as in [verify/null-deref]; or a message: \"R0 invalid mem access 'scalar'\"",
+    )  # fmt: skip
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -28,7 +36,7 @@ def main(arguments: argparse.Namespace) -> int:
             print(f"{code:<{width}}  {row.title}")
         return 0
     code = arguments.code.strip("[]")
-    found = rows.get(code)
+    found = rows.get(code) or _of_message(arguments.code, rows)
     if found is None:
         import difflib
 
@@ -39,6 +47,14 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _of_message(text: str, rows: dict[str, Explanation]) -> Explanation | None:
+    """The row of a message of the kernel's."""
+    from minibcc.bcc.refusal.messages import classify
+
+    known = classify(text.strip())
+    return rows[known.code] if known is not None else None
+
+
 def explanation(row: Explanation) -> str:
     """A registry row as a page of text."""
     return "\n".join(
@@ -47,6 +63,7 @@ def explanation(row: Explanation) -> str:
             "",
             row.text.strip(),
             "",
+            *_messages(row),
             "Refused:",
             "",
             _indented(row.bad),
@@ -56,6 +73,16 @@ def explanation(row: Explanation) -> str:
             _indented(row.good),
         )
     )
+
+
+def _messages(row: Explanation) -> list[str]:
+    """What the kernel says for it, as templates."""
+    if not row.kernel:
+        return []
+    says = [
+        re.sub(r"[{<](\w+)[}>]", "...", words.says).replace("R...", "R#") for words in row.kernel
+    ]
+    return ["The kernel's words:", "", *(f"    {text}" for text in dict.fromkeys(says)), ""]
 
 
 def _indented(text: str) -> str:

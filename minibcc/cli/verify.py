@@ -1,9 +1,11 @@
-"""Ask the simulated kernel's verifier about every program of a C text or a ``.bpf.o`` file.
+"""Ask the verifier about every program of a C text or a ``.bpf.o`` file.
 
 Prints a line a program, and for one that is refused why, in C lines; ``--log`` prints the kernel's
 own log, ``--json`` everything as JSON. ``--batch`` reads raw programs instead, one JSON object a
 line (``id``, ``insns`` in hexadecimal, ``prog_type``, ``maps``, ``map_refs``, ...), and answers one
-a line. The exit status is 0 if all are accepted (and for ``--batch`` always).
+a line. ``--kernel linux`` asks the running kernel, as root; what it refuses is told in the same
+way, and nothing stays loaded. The exit status is 0 if all are accepted (and for ``--batch``
+always).
 """
 
 from __future__ import annotations
@@ -29,12 +31,17 @@ REFUSED = 1
 
 
 def prepare(words: list[str]) -> list[str]:
-    """``--batch`` alone reads standard input."""
-    return [*words, "-"] if words == ["--batch"] else words
+    """``--batch`` alone reads standard input; what follows ``--log`` may be the file."""
+    words = [
+        "--log=1" if word == "--log" and not after.isdigit() else word
+        for word, after in zip(words, [*words[1:], ""], strict=True)
+    ]
+    return words if words != ["--batch"] else [*words, "-"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_arguments(parser)
+    parser.add_argument("--kernel", choices=boot.KERNELS, default="sim", help="whose verifier")
     parser.add_argument("--type", metavar="TYPE", help="of programs that do not say: kprobe, xdp")
     parser.add_argument(
         "--log", nargs="?", type=int, const=1, default=0, metavar="LEVEL",
@@ -47,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.log <= 7:
         raise UsageError(f"no log level {arguments.log}: 1 and 2 show paths, 4 figures")
+    if arguments.kernel != "sim":
+        boot.choose(boot.Options(kernel=arguments.kernel))
     if arguments.batch:
         from minibcc.cli.batch import run
 

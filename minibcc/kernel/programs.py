@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from errno import E2BIG, EBADF, EINVAL, EPERM
+from errno import E2BIG, EBADF, EINVAL, ENOSPC, EPERM
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.kernel import Kernel
     from minibcc.kernel.maps.base import Map
 
+LOG_KEEPS_START = 8
 LOG_MASK = 15
 """``BPF_LOG_MASK``: branches, every instruction, statistics, and a log that keeps its start."""
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.")
@@ -90,9 +91,12 @@ def load(kernel: Kernel, request: ProgLoad) -> Loaded:
         ),
         kernel.environment,
     )
-    if not verdict.accepted or verdict.facts is None:
-        errno = verdict.errno or EINVAL
-        raise ProgramRefused(errno, os.strerror(errno), verdict.log, verdict.refusal)
+    log = _kept(verdict.log, request)
+    errno = verdict.errno
+    if log is not verdict.log:
+        errno = ENOSPC
+    if errno or verdict.facts is None:
+        raise ProgramRefused(errno, os.strerror(errno), log, verdict.refusal)
     program = build(kernel, request, instructions, maps, verdict.facts, btf)
     program.gpl = gpl
     if attach_func is not None:
@@ -100,7 +104,16 @@ def load(kernel: Kernel, request: ProgLoad) -> Loaded:
     kernel.programs.add(program)
     fd = kernel.descriptors.add_object(program)
     program.put()  # the descriptor holds it now
-    return Loaded(fd, verdict.log)
+    return Loaded(fd, log)
+
+
+def _kept(log: str, request: ProgLoad) -> str:
+    """What of a log the caller's buffer holds beside a final zero byte: the end, unless asked for
+    the start (``bpf_verifier_vlog``); the load then fails with ENOSPC."""
+    room = request.log_size - 1
+    if len(log) <= room or not request.log_level:
+        return log
+    return log[:room] if request.log_level & LOG_KEEPS_START else log[-room:]
 
 
 def check(kernel: Kernel, request: ProgLoad) -> None:

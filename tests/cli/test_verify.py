@@ -12,6 +12,7 @@ from minibcc import boot
 from minibcc.cli.main import main
 from minibcc.isa.instruction import encode
 from minibcc.isa.text import assemble
+from tests import live
 
 TEXT = """\
 BPF_HASH(counts, u32, u64);
@@ -84,6 +85,32 @@ def test_a_report_says_where_and_why(minibcc):
 def test_the_kernels_log(minibcc):
     out = minibcc("verify", "a.c", "--log")[1]
     assert "; return twice(*value); @ a.c:6\n7: (79) r1 = *(u64 *)(r0 +0)\nR0 invalid mem" in out
+
+
+def test_the_log_before_the_file(minibcc):
+    assert minibcc("verify", "--log", "a.c")[1].count("\nprocessed ") == 2
+
+
+@pytest.mark.kernel
+def test_the_running_kernel_is_told_of_alike(minibcc):
+    live.kernel()
+    ours, theirs = (
+        json.loads(minibcc("verify", "a.c", "--json", "--kernel", kernel)[1])
+        for kernel in ("sim", "linux")
+    )
+    assert [{**report, "ms": 0, "states": 0, "most_states": 0} for report in ours] == [
+        {**report, "ms": 0, "states": 0, "most_states": 0} for report in theirs
+    ]
+
+
+@pytest.mark.kernel
+def test_a_line_for_the_running_kernel(minibcc):
+    live.kernel()
+    line = _line("r0 = *(u64 *)(r1 +400)\nexit")
+    found = json.loads(minibcc("verify", "--batch", "--kernel", "linux", "-", stdin=line)[1])
+    assert (found["verdict"], found["errno"]) == ("REJECT", 13)
+    assert found["reason"] == "invalid bpf_context access off=400 size=8"
+    assert found["code"] == "verify/context-access"
 
 
 def test_json_says_it_all(minibcc):

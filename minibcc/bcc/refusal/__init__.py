@@ -1,0 +1,1 @@
+"""A refused program, told in the lines of its C; see `report`."""
