@@ -25,6 +25,8 @@ from minibcc.btf.layout import (
 
 _RECORD = struct.Struct("<III")
 KINDS = list(Kind)
+_LARGE = 1 << 17
+"""Bytes from which on OpenSSL hashes faster than it loads."""
 
 
 class Raw:
@@ -83,8 +85,10 @@ class Raw:
         return self._index.fingerprint if self._index is not None else self._hash()
 
     def _hash(self) -> bytes:
-        from hashlib import sha256
-
+        if len(self.data) < _LARGE:
+            from minibcc.digest import sha256
+        else:
+            from hashlib import sha256
         return sha256(self.data).digest()
 
     def _text(self) -> bytes:

@@ -6,8 +6,9 @@
     3  a bug in minibcc
 
 Each subcommand is a module with ``add_arguments(parser)`` and ``main(arguments) -> int``; only the
-one that is asked for is imported. ``prog``, ``map``, ``btf`` and ``link`` have bpftool's grammar
-and read their own words.
+one that is asked for is imported. Its `DEFAULTS`, if it has any, are the arguments of a command
+line ``COMMAND SCRIPT ARGS`` without options. ``prog``, ``map``, ``btf`` and ``link`` have bpftool's
+grammar and read their own words.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import gc
 import os
 import sys
 from importlib import import_module
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final
 
 from minibcc.errors import MinibccError, UsageError
@@ -94,9 +96,13 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _command(name: str, words: list[str]) -> int:
+    module = import_module(COMMANDS[name][0])
+    defaults = getattr(module, "DEFAULTS", None)
+    if defaults is not None and words and not words[0].startswith("-"):
+        plain = SimpleNamespace(**defaults, script=words[0], args=words[1:])
+        return int(module.main(plain))
     import argparse
 
-    module = import_module(COMMANDS[name][0])
     parser = argparse.ArgumentParser(
         f"minibcc {name}", description=(module.__doc__ or "").split("\n")[0]
     )

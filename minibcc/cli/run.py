@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from minibcc import boot
 from minibcc.records import replace
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from minibcc.system.remote import Claim, Server
 
 
+DEFAULTS: Final = {
+    "scenario": "shell", "seed": 0, "duration": None, "realtime": False, "strace": None,
+    "engine": "auto", "kernel": "sim",
+}  # fmt: skip
+"""Where no option is given, the command line is not worth loading argparse."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--scenario", default="shell", metavar="NAME", help="what happens on the computer"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of everything random (default 0)"
-    )
+    parser.add_argument("--scenario", metavar="NAME", help="what happens on the computer")
+    parser.add_argument("--seed", type=int, metavar="N", help="of everything random (default 0)")
     parser.add_argument(
         "--duration", type=float, metavar="SECONDS", help="end the scenario after that time"
     )
@@ -43,10 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="bpf",
         help="print system calls to standard error as strace does; =bpf: only bpf(2)",
     )
-    parser.add_argument("--engine", choices=boot.ENGINES, default="auto", help="how programs run")
-    parser.add_argument("--kernel", choices=boot.KERNELS, default="sim", help="which kernel")
+    parser.add_argument("--engine", choices=boot.ENGINES, help="how programs run")
+    parser.add_argument("--kernel", choices=boot.KERNELS, help="which kernel")
     parser.add_argument("script", metavar="SCRIPT", help="a Python script")
     parser.add_argument("args", nargs="...", metavar="ARGS", help="its arguments")
+    parser.set_defaults(**DEFAULTS)
 
 
 def prepare(words: Sequence[str]) -> list[str]:

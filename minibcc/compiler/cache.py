@@ -10,11 +10,12 @@ no lock. Nothing here ever fails a compile: without a usable folder there is no 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from minibcc.digest import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +42,7 @@ class Cache:
         except OSError:
             return None
         content = data[_DIGEST:]
-        return content if hashlib.sha256(content).digest() == data[:_DIGEST] else None
+        return content if sha256(content).digest() == data[:_DIGEST] else None
 
     def put(self, key: str, content: bytes) -> None:
         """Keeps `content`, as far as the folder allows."""
@@ -50,7 +51,7 @@ class Cache:
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
             with open(draft, "wb") as file:
-                file.write(hashlib.sha256(content).digest() + content)
+                file.write(sha256(content).digest() + content)
             os.replace(draft, path)
             self._shrink()
         except OSError:
@@ -83,7 +84,7 @@ def default() -> Cache | None:
 
 def key(parts: Iterable[str | bytes]) -> str:
     """The name for what these parts make."""
-    digest = hashlib.sha256()
+    digest = sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         digest.update(len(data).to_bytes(8, "little"))
@@ -118,4 +119,4 @@ def _stamp(path: str) -> str:
 
 def digest(text: str) -> str:
     """A file's content, as an entry lists it."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

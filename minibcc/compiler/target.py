@@ -83,7 +83,7 @@ class Target(Record):
     def fingerprint(self) -> bytes:
         """32 bytes that differ where anything in the target does, but for tracepoints that modules
         bring."""
-        from hashlib import sha256
+        from minibcc.digest import sha256
 
         rest = f"{self.version} {self.cpu} {self.arch} {self.cpus}".encode()
         return sha256(self.btf.fingerprint + rest).digest()

@@ -22,7 +22,7 @@ _MAPS = (Pseudo.MAP_FD, Pseudo.MAP_VALUE)
 
 def tag_sha256(insns: Sequence[Instruction]) -> bytes:
     """The tag as Linux 6.18 computes it: 8 bytes."""
-    from hashlib import sha256
+    from minibcc.digest import sha256
 
     return sha256(_without_maps(insns)).digest()[:TAG_SIZE]
 

@@ -10,8 +10,6 @@ Conversions: ``%d %i %u %x %X`` with ``l`` and ``ll``, ``%c``, ``%s`` and ``%pks
 
 from __future__ import annotations
 
-import hashlib
-import string
 from collections.abc import Callable, Sequence
 from errno import EINVAL
 from typing import Protocol
@@ -21,7 +19,7 @@ from minibcc.machine.memory import BadAddress
 REFUSED = frozenset({*range(32), 127} - set(b"\t\n\v\f\r"))
 """Characters that no format may hold; texts in UTF-8 pass."""
 SPACE = frozenset(b" \t\n\v\f\r")
-PUNCTUATION = frozenset(string.punctuation.encode())
+PUNCTUATION = frozenset(b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 DIGITS = frozenset(b"0123456789")
 FLAGS = frozenset(b"0+- ")
 MASK64 = (1 << 64) - 1
@@ -185,7 +183,9 @@ def _number(modifiers: str, value: int) -> bytes:
 
 def hashed(value: int) -> int:
     """``%p``: a number that tells pointers apart without saying where they lie; 0 stays."""
-    digest = hashlib.blake2b(value.to_bytes(8, "little"), digest_size=4).digest()
+    from hashlib import blake2b
+
+    digest = blake2b(value.to_bytes(8, "little"), digest_size=4).digest()
     return int.from_bytes(digest, "little") if value else 0
 
 

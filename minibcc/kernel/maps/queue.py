@@ -6,7 +6,6 @@ bytes here. Mirrors kernel/bpf/queue_stack_maps.c and kernel/bpf/bloom_filter.c.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from errno import E2BIG, EINVAL, ENOENT, EOPNOTSUPP
 from typing import TYPE_CHECKING
@@ -129,10 +128,10 @@ class BloomFilter(Map):
         return key is None
 
     def _places(self, value: bytes) -> list[int]:
+        from hashlib import blake2b
+
         return [
-            int.from_bytes(
-                hashlib.blake2b(value, digest_size=8, salt=bytes([n])).digest(), "little"
-            )
+            int.from_bytes(blake2b(value, digest_size=8, salt=bytes([n])).digest(), "little")
             % self.size
             for n in range(self.hashes)
         ]
