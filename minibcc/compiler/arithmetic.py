@@ -21,6 +21,7 @@ from minibcc.btf.types import (
     Typedef,
     TypeTag,
     Volatile,
+    same,
     strip,
 )
 
@@ -153,6 +154,14 @@ def is_const(type: Type | None) -> bool:
             return True
         type = type.of
     return False
+
+
+def identical(a: Type | None, b: Type | None) -> bool:
+    """Whether two types are the same, the qualifiers of what they point to included."""
+    if not same(unqualified(a), unqualified(b)):
+        return False
+    x, y = pointer(a), pointer(b)
+    return not x or not y or (is_const(x.to) == is_const(y.to) and identical(x.to, y.to))
 
 
 def wrap(value: int, type: Type | None) -> int:

@@ -26,8 +26,14 @@ MAX_STACK = 512
 def check(unit: Unit, reporter: Reporter) -> None:
     """Reports what cannot be compiled to eBPF."""
     calls: dict[Function, list[tuple[Function, Call]]] = {}
+    addressed = {
+        node.function
+        for function in unit.functions
+        for node in nodes(function.body)
+        if isinstance(node, tree.FunctionPointer)
+    }
     for function in unit.functions:
-        _check_function(function, reporter)
+        _check_function(function, reporter, ours=_is_ours(function, addressed))
         inside = calls.setdefault(function, [])
         for node in nodes(function.body):
             if isinstance(node, tree.Call):
@@ -43,7 +49,13 @@ def check(unit: Unit, reporter: Reporter) -> None:
     _check_recursion(calls, reporter)
 
 
-def _check_function(function: Function, reporter: Reporter) -> None:
+def _is_ours(function: Function, addressed: set[Function]) -> bool:
+    """Whether all calls of a function are in the text: then both sides agree how structs pass, and
+    mostly it is inlined."""
+    return function.linkage == "static" and function.probe is None and function not in addressed
+
+
+def _check_function(function: Function, reporter: Reporter, *, ours: bool) -> None:
     if function.section:
         reporter.error(
             "dialect/libbpf-style",
@@ -60,31 +72,31 @@ def _check_function(function: Function, reporter: Reporter) -> None:
             "a BPF function cannot take a variable number of arguments",
             function.span,
         )
-    if len(function.parameters) > MAX_PARAMETERS and function.inline != "always":
+    if len(function.parameters) > MAX_PARAMETERS and (not ours or function.inline == "never"):
         reporter.error(
             "type/too-many-parameters",
             f"'{function.name}' has {len(function.parameters)} parameters: eBPF passes five",
             function.parameters[MAX_PARAMETERS].span,
-            help=["put some of them into a struct and pass a pointer to it"],
+            help=["make it static inline, or pass a pointer to a struct that holds some of them"],
         )
     result = strip(function.type.result)
-    if isinstance(result, Struct):
+    if isinstance(result, Struct) and not ours:
         reporter.error(
             "type/struct-result",
             f"'{function.name}' returns a struct: eBPF returns one register",
             function.span,
-            help=["let the caller pass a pointer to the result"],
+            help=["make it static, or let the caller pass a pointer to the result"],
         )
     if isinstance(result, Float):
         reporter.error("type/float", "eBPF has no floating point", function.span)
     for parameter in function.parameters:
         inner = strip(parameter.type)
-        if isinstance(inner, Struct):
+        if isinstance(inner, Struct) and not ours:
             reporter.error(
                 "type/struct-parameter",
                 f"'{parameter.name}' is a struct: eBPF passes registers",
                 parameter.span,
-                help=["pass a pointer to it"],
+                help=["pass a pointer to it, or make the function static"],
             )
         if isinstance(inner, Float):
             reporter.error("type/float", "eBPF has no floating point", parameter.span)

@@ -12,15 +12,13 @@ neither pycparser nor LLVM is loaded.
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from minibcc.compiler import cache as caching
 from minibcc.compiler.object import dump, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from minibcc.compiler.cache import Cache
     from minibcc.compiler.front import Front
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 
 DEFAULT_CPU = "v2"
 """Kernels since 4.x take it, and it is what BCC's own compiler writes."""
-_DEPTH = 20_000
-"""Python calls that may be nested during a compile."""
 
 
 def compile(
@@ -65,34 +61,13 @@ def compile(
 def _compile(
     text: str, target: Target, file: str, cflags: Sequence[str], cpu: str
 ) -> tuple[BpfObject, Front]:
+    from minibcc.compiler.depth import deep
     from minibcc.compiler.front import front
     from minibcc.compiler.lower.module import lower
 
     with deep(file, text):
         done = front(text, file, target, cflags)
         return back(done, lower(done.unit, cpu, done.sources), cpu), done
-
-
-@contextmanager
-def deep(file: str, text: str) -> Iterator[None]:
-    """The passes call themselves for what is nested in C, a dozen calls a level: room for that,
-    and beyond it an error."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, _DEPTH))
-    try:
-        yield
-    except RecursionError:
-        from minibcc.diagnostics import Sources, Span, error
-        from minibcc.errors import CompileError
-
-        message = "expressions or statements are nested too deeply to compile"
-        help = ("break the deepest expression into parts with variables of their own",)
-        place = Span(file, 1, 1)
-        raise CompileError(
-            [error("type/too-deep", message, place, help=help)], Sources({file: text})
-        ) from None
-    finally:
-        sys.setrecursionlimit(limit)
 
 
 def back(front: Front, lowered: Lowered, cpu: str) -> BpfObject:
@@ -116,14 +91,16 @@ def stages(
 ) -> Mapping[str, str]:
     """What each stage makes of `text`, by name, as text: pp, tree, plain, ir, optimized, asm,
     lines, btf. A stage runs when it is asked for, and raises as `compile` does."""
+    from minibcc.compiler.depth import deep
     from minibcc.compiler.front import front
     from minibcc.compiler.stages import Stages
 
-    def run() -> Front:
-        with deep(file, _text(text)):
-            return front(_text(text), file, target, cflags)
-
-    return Stages(run, _cpu(cpu, target))
+    source = _text(text)
+    return Stages(
+        lambda: front(source, file, target, cflags),
+        _cpu(cpu, target),
+        lambda: deep(file, source),
+    )
 
 
 def _text(text: str | bytes) -> str:

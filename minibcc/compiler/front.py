@@ -45,6 +45,13 @@ class Front(Record):
 def front(text: str, file: str, target: Target, cflags: Sequence[str] = ()) -> Front:
     """The plain typed tree of `text`, called `file` in messages; `cflags` as clang would take
     them: ``-D``, ``-U``, ``-I``, ``-include``, ``-w``. Raises CompileError with every error."""
+    from minibcc.compiler.depth import deep
+
+    with deep(file, text):
+        return _front(text, file, target, cflags)
+
+
+def _front(text: str, file: str, target: Target, cflags: Sequence[str]) -> Front:
     from minibcc.compiler.analyze import analyze
     from minibcc.compiler.check import check
     from minibcc.compiler.dialect import plain

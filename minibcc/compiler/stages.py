@@ -11,20 +11,30 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from minibcc.compiler.front import Front
     from minibcc.compiler.lower.module import Lowered
     from minibcc.compiler.object import BpfObject
 
 
 class Stages(Mapping[str, str]):
-    """Made by `compile.stages`; `front` runs the front end, `cpu` is v1 to v4."""
+    """Made by `compile.stages`; `front` runs the front end, `cpu` is v1 to v4, `within` is the
+    context that a stage needs (`depth.deep`)."""
 
-    def __init__(self, front: Callable[[], Front], cpu: str) -> None:
+    def __init__(
+        self,
+        front: Callable[[], Front],
+        cpu: str,
+        within: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self._run_front = front
         self._cpu = cpu
+        self._within = within
 
     def __getitem__(self, name: str) -> str:
-        return TABLE[name](self)
+        with self._within():
+            return TABLE[name](self)
 
     def __iter__(self) -> Iterator[str]:
         return iter(TABLE)

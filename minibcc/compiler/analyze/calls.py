@@ -27,6 +27,8 @@ _INSTEAD = {
     "bpf_printk": 'bpf_trace_printk("...")',
     "malloc": "a map, or a variable on the stack",
     "kmalloc": "a map, or a variable on the stack",
+    "alloca": "an array with a fixed size",
+    "__builtin_alloca": "an array with a fixed size",
     "free": "nothing: there is no heap",
     "strcpy": "bpf_probe_read_kernel_str(dst, sizeof(dst), src)",
     "strncpy": "bpf_probe_read_kernel_str(dst, sizeof(dst), src)",

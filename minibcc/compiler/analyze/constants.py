@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from minibcc.btf.types import size_of
 from minibcc.compiler import arithmetic as c
 from minibcc.compiler.tree import (
+    Address,
     Arithmetic,
-    Call,
     Comparison,
     Conditional,
     Convert,
+    Deref,
+    Field,
     Logic,
     Number,
     Unary,
@@ -57,8 +59,19 @@ def fold(e: Expr) -> int | None:
             chosen = (yes if yes is not None else condition) if a else no
             inner = fold(chosen)
             return None if inner is None else c.wrap(inner, type)
-        case Call():
-            return None
+        case Address(place=place):
+            return _address(place)
+    return None
+
+
+def _address(place: Expr) -> int | None:
+    """The address of a place behind a constant pointer: ``&((struct s *)0)->member``."""
+    match place:
+        case Field(base=base, offset=offset):
+            start = _address(base)
+            return None if start is None else start + offset // 8
+        case Deref(pointer=pointer):
+            return fold(pointer)
     return None
 
 

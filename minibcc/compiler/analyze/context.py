@@ -43,6 +43,15 @@ class Poison(Record):
     """A name whose declaration was wrong: using it is no second error."""
 
 
+class Cases(Record, frozen=False):
+    """The cases of a switch so far: the type that they are converted to, where each stands (by low
+    and high, None for default), and whether any is a range."""
+
+    type: Type
+    seen: dict[tuple[int | None, int | None], Span]
+    ranges: bool = False
+
+
 Entity: TypeAlias = Variable | Function | Map | TypeName | Constant | Poison
 
 
@@ -62,9 +71,11 @@ class Context:
         self.variables: list[Variable] = []
         self.maps: list[Map] = []
         self.function: Function | None = None
+        self.aligned_typedefs: list[tuple[Type, int]] = []
         self.labels: dict[str, Span] = {}
         self.gotos: list[tuple[str, Span]] = []
-        self.switches: list[Type] = []
+        self.switches: list[Cases] = []
+        self.loops = 0
 
     if TYPE_CHECKING:  # what lower layers ask of upper ones
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minibcc.btf.types import Array, FuncProto, Ptr, Struct, size_of, strip
+from minibcc.btf.types import Array, Float, FuncProto, Ptr, Struct, size_of, strip
 from minibcc.compiler import arithmetic as c
 from minibcc.compiler import tree
 from minibcc.compiler.analyze.constants import fold
@@ -102,6 +102,9 @@ class Conversions(Declarations):
         if strip(e.type) is None:
             self.fail("type/void-value", f"this has no value that could be {what}", e.span)
         to, source = strip(type), strip(e.type)
+        if isinstance(to, Float) or isinstance(source, Float):
+            self.complete(type, e.span)
+            self.complete(e.type, e.span)
         if isinstance(to, Struct) or isinstance(source, Struct):
             if not self.compatible(to, source):
                 self._mismatch(e, type, what)
@@ -170,6 +173,12 @@ class Conversions(Declarations):
         if not c.scalar(type) or not c.scalar(e.type):
             if self.compatible(type, e.type):
                 return e
+            union = c.struct(type)
+            for member in union.members if union is not None and union.union else ():
+                if self.compatible(member.type, e.type):
+                    start = tree.Initializer(span, ((member.offset, member.bits, member.type, e),))
+                    made = tree.Variable("", type, span)
+                    return tree.Load(span, type, tree.Compound(span, type, made, start))
             self.fail(
                 "type/bad-cast",
                 f"'{c.spell(e.type)}' cannot be cast to '{c.spell(type)}'",

@@ -19,6 +19,7 @@ from minibcc.btf.types import (
     Ptr,
     Restrict,
     Struct,
+    Typedef,
     Volatile,
     align_of,
     same,
@@ -26,7 +27,7 @@ from minibcc.btf.types import (
     strip,
 )
 from minibcc.compiler import arithmetic as c
-from minibcc.compiler.analyze.context import Constant, Context, TypeName, Wrong
+from minibcc.compiler.analyze.context import Constant, Context, Poison, TypeName, Wrong
 
 if TYPE_CHECKING:
     from minibcc.btf.types import Type
@@ -177,6 +178,8 @@ class Declarations(Context):
         key = " ".join(sorted(names))
         if key in _BASIC:
             return _BASIC[key]
+        if "_Complex" in names:
+            return c.DOUBLE  # refused where it is used, as any floating type
         self.fail(
             "type/unknown-type",
             f"'{' '.join(names)}' is no type",
@@ -235,7 +238,7 @@ class Declarations(Context):
         """Places the members and completes the struct."""
         attributes = self.attributes(node)
         packed = any(item.name == "packed" for item in attributes)
-        layout = _Layout(made.union, packed)
+        layout = _Layout(made.union, packed, self.syntax.packs.get(id(node), 0))
         seen: set[str] = set()
         for declaration in node.decls:
             if type(declaration).__name__ == "StaticAssert":
@@ -247,13 +250,14 @@ class Declarations(Context):
             name = declaration.name or ""
             self._check_member(member, name, declaration, seen)
             own = self.attributes(declaration)
-            align = max([item.number(16) for item in own if item.name == "aligned"], default=0)
+            align = self.asked_alignment(declaration)
             loose = packed or any(item.name == "packed" for item in own)
             assert member is not None
             if declaration.bitsize is not None:
                 width = self.constant(declaration.bitsize, "the width of a bitfield")
                 kind = c.integer(member)
-                if kind is None or not 0 <= width <= (1 if c.is_bool(member) else kind.size * 8):
+                largest = 0 if kind is None else 1 if c.is_bool(member) else kind.size * 8
+                if kind is None or not bool(name) <= width <= largest:
                     self.fail(
                         "type/bad-bitfield",
                         f"a bitfield of type '{c.spell(member)}' cannot have {width} bits",
@@ -261,11 +265,36 @@ class Declarations(Context):
                     )
                 layout.bitfield(name, member, width, loose)
             else:
-                layout.member(name, member, loose, align)
-        align = max([item.number(16) for item in attributes if item.name == "aligned"], default=1)
-        made.define(*layout.finish(align))
+                layout.member(name, member, loose, max(align, self.typedef_alignment(member)))
+        made.define(*layout.finish(self.asked_alignment(node)))
         if any(item.name == "deprecated" and item.text() == "packet" for item in attributes):
             self.headers.add(made)
+
+    def asked_alignment(self, node: Any) -> int:
+        """What ``aligned`` and ``_Alignas`` ask for on a declaration or struct, 0 for nothing."""
+        asked = [
+            (item.number(16), item.token.span)
+            for item in self.attributes(node)
+            if item.name == "aligned"
+        ]
+        for alignas in getattr(node, "align", None) or []:
+            operand = alignas.alignment
+            if type(operand).__name__ == "Typename":
+                asked.append((align_of(self.declared(operand)), self.span(operand)))
+            else:
+                asked.append((self.constant(operand, "an alignment"), self.span(operand)))
+        for align, at in asked:
+            if align < 0 or align & (align - 1) or align > 1 << 28:
+                self.fail("type/bad-alignment", f"an alignment is a power of two, not {align}", at)
+        return max((align for align, _ in asked), default=0)
+
+    def typedef_alignment(self, type: Type | None) -> int:
+        """What the typedefs on the way to a type ask for, 0 for nothing."""
+        align = 0
+        while self.aligned_typedefs and isinstance(type, Typedef | Const | Volatile | Array):
+            align = max([align, *(n for known, n in self.aligned_typedefs if known is type)])
+            type = type.of
+        return align
 
     def _check_member(self, member: Type | None, name: str, node: Any, seen: set[str]) -> None:
         inner = strip(member)
@@ -297,7 +326,9 @@ class Declarations(Context):
         name = node.name or ""
         if node.values is None:
             known = self._tag(name, Enum) or self.kernel.enum(name)
-            if not isinstance(known, Enum):
+            if isinstance(known, Struct):
+                self.fail("type/wrong-tag", f"'{name}' is no enum, it is '{c.spell(known)}'", node)
+            if known is None:
                 known = Enum(name, complete=False)
                 self.tags[0][name] = known
             return known
@@ -307,6 +338,9 @@ class Declarations(Context):
         for item in node.values.enumerators:
             if type(item).__name__ != "Enumerator":
                 continue
+            first = self.scopes[-1].get(item.name)
+            if first is not None and not isinstance(first, Poison):
+                self.report("type/redefined", f"'{item.name}' is declared a second time", item)
             if item.value is not None:
                 following = self.constant(item.value, "the value of an enumerator")
             values[item.name] = following
@@ -366,9 +400,10 @@ def _fits(values: Any, size: int, signed: bool) -> bool:
 class _Layout:
     """Where members go. Offsets are in bits."""
 
-    def __init__(self, union: bool, packed: bool) -> None:
+    def __init__(self, union: bool, packed: bool, pack: int) -> None:
         self._union = union
         self._packed = packed
+        self._pack = pack
         self._offset = 0
         self._size = 0
         self._align = 1
@@ -376,6 +411,8 @@ class _Layout:
 
     def member(self, name: str, type: Type, packed: bool, align: int) -> None:
         wanted = max(1 if packed else align_of(type), align)
+        if self._pack:
+            wanted = min(wanted, self._pack)
         offset = 0 if self._union else _up(self._offset, wanted * 8)
         self._align = max(self._align, wanted)
         self._members.append(Member(name, type, offset))
@@ -389,11 +426,13 @@ class _Layout:
             self._offset = _up(offset, unit)
             self._size = max(self._size, self._offset)
             return
-        if not packed and offset // unit != (offset + width - 1) // unit:
+        loose = packed or self._pack
+        if not loose and offset // unit != (offset + width - 1) // unit:
             offset = _up(offset, unit)
         if name:
             if not packed:
-                self._align = max(self._align, align_of(type))
+                align = align_of(type)
+                self._align = max(self._align, min(align, self._pack) if self._pack else align)
             self._members.append(Member(name, type, offset, width))
         self._offset = offset + width
         self._size = max(self._size, self._offset)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from minibcc.btf.types import (
     Array,
+    Const,
     Ptr,
     align_of,
     size_of,
@@ -29,27 +30,47 @@ if TYPE_CHECKING:
     from minibcc.compiler.tree import Expr
     from minibcc.diagnostics import Span
 
+_OWN_NAME = ("__func__", "__FUNCTION__", "__PRETTY_FUNCTION__")
 _ESCAPES = {"n": 10, "t": 9, "r": 13, "a": 7, "b": 8, "f": 12, "v": 11, "e": 27}
-_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]+)|([0-7]{1,3})|(.))|([^\\]+)", re.DOTALL)
+_ESCAPE = re.compile(
+    r"\\(?:x([0-9a-fA-F]+)|([0-7]{1,3})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))|([^\\]+)",
+    re.DOTALL,
+)
+_CHARACTERS: dict[str, tuple[Type, str]] = {
+    "": (c.CHAR, "utf-8"),
+    "u8": (c.CHAR, "utf-8"),
+    "u": (c.USHORT, "utf-16-le"),
+    "U": (c.UINT, "utf-32-le"),
+    "L": (c.INT, "utf-32-le"),
+}
+"""A literal's prefix to the type of its elements and how it holds other characters."""
+
+
+def prefix_of(literals: list[str]) -> str:
+    """The prefix of adjacent literals: L of ``"a" L"b"``."""
+    prefixes = [literal[: literal.index(literal[-1])] for literal in literals]
+    return max(prefixes, key=lambda prefix: size_of(_CHARACTERS[prefix][0]))
 
 
 def text_of(literals: list[str]) -> bytes:
     """The bytes of adjacent string or character literals, without a final NUL."""
+    type, encoding = _CHARACTERS[prefix_of(literals)]
+    width = size_of(type)
     out = bytearray()
     for literal in literals:
         quote = literal[-1]
         body = literal[literal.index(quote) + 1 : -1]
         for match in _ESCAPE.finditer(body):
-            if match[1]:
-                out.append(int(match[1], 16) & 0xFF)
-            elif match[2]:
-                out.append(int(match[2], 8) & 0xFF)
-            elif match[3]:
-                out.extend(
-                    bytes([_ESCAPES[match[3]]]) if match[3] in _ESCAPES else match[3].encode()
-                )
-            else:
-                out.extend(match[4].encode("utf-8", "surrogateescape"))
+            hexadecimal, octal, short, long, simple, text = match.groups()
+            if hexadecimal or octal:
+                value = int(hexadecimal, 16) if hexadecimal else int(octal, 8)
+                out += (value & (1 << width * 8) - 1).to_bytes(width, "little")
+                continue
+            if simple:
+                text = chr(_ESCAPES[simple]) if simple in _ESCAPES else simple
+            elif short or long:
+                text = chr(min(int(short or long, 16), 0x10FFFF))
+            out += text.encode(encoding, "surrogateescape" if width == 1 else "surrogatepass")
     return bytes(out)
 
 
@@ -103,6 +124,9 @@ class Expressions(Places):
                 return tree.MapPointer(span, c.VOID_POINTER, entity)
             case Poison():
                 raise Wrong
+            case None if name in _OWN_NAME and self.function is not None:
+                data = self.function.name.encode() + b"\0"
+                return tree.Literal(span, Array(Const(c.CHAR), len(data)), data)
             case TypeName():
                 self.fail("type/not-a-value", f"'{name}' is a type, not a value", node)
         return self.undeclared(node)
@@ -127,8 +151,10 @@ class Expressions(Places):
     def _constant(self, node: Any) -> Expr:
         span = self.span(node)
         if node.type == "string":
-            data = text_of(node.value) + b"\0"
-            return tree.Literal(span, Array(c.CHAR, len(data)), data)
+            element, _ = _CHARACTERS[prefix_of(node.value)]
+            width = size_of(element)
+            data = text_of(node.value) + bytes(width)
+            return tree.Literal(span, Array(element, len(data) // width), data)
         if node.type == "char":
             return self._character(node, span)
         if node.type == "float":
@@ -142,6 +168,9 @@ class Expressions(Places):
 
     def _character(self, node: Any, span: Span) -> Number:
         data = text_of([node.value])
+        element, _ = _CHARACTERS[prefix_of([node.value])]
+        if element is not c.CHAR:
+            return Number(span, element, c.wrap(int.from_bytes(data, "little"), element))
         if len(data) == 1:
             return Number(span, c.INT, c.wrap(data[0], c.CHAR))
         return Number(span, c.INT, c.wrap(int.from_bytes(data, "big"), c.INT))
@@ -192,17 +221,28 @@ class Expressions(Places):
 
     def _generic(self, node: Any) -> Expr:
         control = self.value(node.expr).type
-        default = None
+        default = chosen = None
+        seen: list[Type | None] = []
         for item in node.associations:
             if item.type is None:
                 default = item.expr
-            elif self.compatible(self.declared(item.type), control):
-                return self.expression(item.expr)
-        if default is None:
+                continue
+            type = self.declared(item.type)
+            if any(c.identical(type, other) for other in seen):
+                self.fail(
+                    "type/no-match",
+                    f"two associations of _Generic are for '{c.spell(type)}'",
+                    item.type,
+                )
+            seen.append(type)
+            if chosen is None and c.identical(type, control):
+                chosen = item.expr
+        chosen = chosen if chosen is not None else default
+        if chosen is None:
             self.fail(
                 "type/no-match", f"no association of _Generic fits '{c.spell(control)}'", node
             )
-        return self.expression(default)
+        return self.expression(chosen)
 
     # --- operators ---------------------------------------------------------------------------
 

@@ -12,13 +12,16 @@ from minibcc.btf.types import Array, Struct, find_member, size_of, strip
 from minibcc.compiler import arithmetic as c
 from minibcc.compiler import tree
 from minibcc.compiler.analyze.calls import Calls
-from minibcc.compiler.analyze.expressions import text_of
 
 if TYPE_CHECKING:
     from minibcc.btf.types import Type
     from minibcc.compiler.tree import Expr, Initializer
 
     Part = tuple[int, int, Type, Expr]
+
+
+_MAX_RANGE = 1 << 16
+"""Elements of ``[0 ... n] = value``, each of which becomes a part."""
 
 
 class _Items:
@@ -34,6 +37,8 @@ class _Items:
 
 class Initializers(Calls):
     """Analyses initialisers."""
+
+    _designators = False  # whether there was any yet
 
     def initializer(self, type: Type, node: Any) -> tuple[Type, Initializer]:
         """What a variable of `type` starts with, and the type with its array size completed."""
@@ -80,20 +85,22 @@ class Initializers(Calls):
 
     def _string(self, type: Array, node: Any, offset: int) -> tuple[list[Part], int]:
         """A char array from a string; without room for its NUL, C leaves that out."""
-        data = text_of(node.value) + b"\0"
-        element = strip(type.of)
-        if element is None or size_of(element) != 1:
+        literal = self.expression(node)
+        characters = c.array(literal.type)
+        assert isinstance(literal, tree.Literal) and characters is not None
+        width = size_of(characters.of)
+        if c.integer(type.of) is None or size_of(type.of) != width:
             self.fail("type/bad-initializer", f"'{c.spell(type)}' cannot start with a string", node)
-        count = type.count or len(data)
-        if len(data) - 1 > count:
+        count = type.count or characters.count
+        if characters.count - 1 > count:
             self.warn(
                 "type/excess-initializer",
-                f"the string has {len(data) - 1} characters, the array {count}",
+                f"the string has {characters.count - 1} characters, the array {count}",
                 node,
             )
-        data = data[:count]
-        exact = Array(c.CHAR, len(data))
-        return [(offset, 0, exact, tree.Literal(self.span(node), exact, data))], count
+        data = literal.data[: count * width]
+        exact = Array(characters.of, len(data) // width)
+        return [(offset, 0, exact, tree.Literal(literal.span, exact, data))], count
 
     # --- lists -------------------------------------------------------------------------------
 
@@ -111,25 +118,22 @@ class Initializers(Calls):
         return self._elements(outer, offset, items, parts, braced)
 
     def _elements(
-        self, type: Array, offset: int, items: _Items, parts: list[Part], braced: bool
+        self,
+        type: Array,
+        offset: int,
+        items: _Items,
+        parts: list[Part],
+        braced: bool,
+        index: int = 0,
     ) -> int:
+        """From element `index` on."""
         size = size_of(type.of) * 8
-        index = reached = 0
+        reached = index
         while (item := items.peek()) is not None:
             if _designated(item):
                 if not braced:
                     break
-                low, high, rest = self._index(item)
-                items.index += 1
-                if low < 0 or (type.count and high >= type.count):
-                    self.fail(
-                        "type/excess-initializer",
-                        f"the array has no element {high}",
-                        item,
-                    )
-                for position in range(low, high + 1):
-                    self._designator(type.of, offset + position * size, rest, item.expr, parts)
-                index = high + 1
+                index = self._designator(type, offset, item.name, items, parts)
                 reached = max(reached, index)
                 continue
             if type.count and index >= type.count:
@@ -147,16 +151,21 @@ class Initializers(Calls):
         return reached
 
     def _members(
-        self, struct: Struct, offset: int, items: _Items, parts: list[Part], braced: bool
+        self,
+        struct: Struct,
+        offset: int,
+        items: _Items,
+        parts: list[Part],
+        braced: bool,
+        index: int = 0,
     ) -> int:
+        """From member `index` on."""
         members = struct.members
-        index = 0
         while (item := items.peek()) is not None:
             if _designated(item):
                 if not braced:
                     break
-                items.index += 1
-                index = self._named_member(struct, offset, item, parts)
+                index = self._designator(struct, offset, item.name, items, parts)
                 continue
             if index >= len(members) or (struct.union and index > 0):
                 if braced:
@@ -172,69 +181,83 @@ class Initializers(Calls):
             index += 1
         return index
 
-    def _named_member(self, struct: Struct, offset: int, item: Any, parts: list[Part]) -> int:
-        """``.a.b = value``; returns the index of the member behind."""
-        first = item.name[0]
-        if first.__class__.__name__ != "ID":
-            self.fail("type/bad-initializer", f"'{c.spell(struct)}' is no array", item)
-        placed = self.field(tree.Number(self.span(item), struct, 0), struct, first.name, first)
-        self._designator(
-            placed.member.type,
-            offset + placed.offset,
-            item.name[1:],
-            item.expr,
-            parts,
-            placed.member.bits,
-        )
-        for index, member in enumerate(struct.members):
-            inner = strip(member.type)
-            if member.name == first.name or (
-                not member.name and isinstance(inner, Struct) and find_member(inner, first.name)
-            ):
-                return index + 1
-        return len(struct.members)
-
-    def _index(self, item: Any) -> tuple[int, int, list[Any]]:
-        """``[3]`` and ``[0 ... 3]`` at the head of a designation."""
-        first = item.name[0]
-        if first.__class__.__name__ != "ArrayDesignator":
-            self.fail("type/bad-initializer", "an array's elements have no names", item)
-        expr = first.expr
-        if type(expr).__name__ == "BinaryOp" and expr.op == "...":
-            low = self.constant(expr.left, "an index")
-            return low, self.constant(expr.right, "an index"), item.name[1:]
-        low = self.constant(expr, "an index")
-        return low, low, item.name[1:]
+    # --- designators -------------------------------------------------------------------------
 
     def _designator(
+        self, type: Type, offset: int, path: list[Any], items: _Items, parts: list[Part]
+    ) -> int:
+        """The next item, whose designator (or what is left of it) leads into an array or struct;
+        returns the index behind."""
+        self._designators = True
+        step = path[0]
+        if step.__class__.__name__ == "ArrayDesignator":
+            return self._indexed(type, offset, path, items, parts)
+        struct = c.struct(type)
+        if struct is None:
+            message = f"'{c.spell(type)}' has no members"
+            if c.array(type) is not None:
+                self.fail("type/bad-initializer", "an array's elements have no names", step)
+            self.fail("type/not-a-struct", message, step)
+        self.field(tree.Number(self.span(step), struct, 0), struct, step.name, step)
+        for index, member in enumerate(struct.members):
+            inner = strip(member.type)
+            place = offset + member.offset
+            if member.name == step.name:
+                self._designated(member.type, place, member.bits, path[1:], items, parts)
+                return index + 1
+            if not member.name and isinstance(inner, Struct) and find_member(inner, step.name):
+                self._designated(member.type, place, 0, path, items, parts)
+                return index + 1
+        raise AssertionError(step.name)
+
+    def _indexed(
+        self, type: Type, offset: int, path: list[Any], items: _Items, parts: list[Part]
+    ) -> int:
+        """``[3]`` and ``[0 ... 3]`` at the head of a designator."""
+        outer = c.array(type)
+        step = path[0]
+        if outer is None and c.struct(type) is not None:
+            self.fail("type/bad-initializer", f"'{c.spell(type)}' is no array", step)
+        if outer is None:
+            self.fail("type/not-an-array", f"'{c.spell(type)}' is no array", step)
+        expr = step.expr
+        if expr.__class__.__name__ == "BinaryOp" and expr.op == "...":
+            low, high = (self.constant(e, "an index") for e in (expr.left, expr.right))
+        else:
+            low = high = self.constant(expr, "an index")
+        if low < 0 or high < low or (outer.count and high >= outer.count):
+            self.fail("type/excess-initializer", f"the array has no element {high}", step)
+        if high - low > _MAX_RANGE:
+            self.fail("type/excess-initializer", f"over {_MAX_RANGE} elements in one range", step)
+        size = size_of(outer.of) * 8
+        for position in range(low, high):
+            again = _Items([items.peek()])
+            self._designated(outer.of, offset + position * size, 0, path[1:], again, parts)
+        self._designated(outer.of, offset + high * size, 0, path[1:], items, parts)
+        return high + 1
+
+    def _designated(
         self,
         type: Type,
         offset: int,
-        rest: list[Any],
-        value: Any,
+        bits: int,
+        path: list[Any],
+        items: _Items,
         parts: list[Part],
-        bits: int = 0,
     ) -> None:
-        """Follows the rest of a designation to the place that `value` is for."""
-        if not rest:
+        """What a designator leads to: its value, or further in; then the items that follow go on
+        behind it as far as there is room, as if the braces around were left out."""
+        if not path:
+            value = items.items[items.index].expr
+            items.index += 1
             self._one(type, offset, bits, _Items([value]), parts)
             return
-        step = rest[0]
-        if step.__class__.__name__ == "ArrayDesignator":
-            outer = c.array(type)
-            if outer is None:
-                self.fail("type/not-an-array", f"'{c.spell(type)}' is no array", step)
-            index = self.constant(step.expr, "an index")
-            place = offset + index * size_of(outer.of) * 8
-            self._designator(outer.of, place, rest[1:], value, parts)
-            return
-        struct = c.struct(type)
-        if struct is None:
-            self.fail("type/not-a-struct", f"'{c.spell(type)}' has no members", step)
-        placed = self.field(tree.Number(self.span(step), struct, 0), struct, step.name, step)
-        member = placed.member
-        place = offset + placed.offset
-        self._designator(member.type, place, rest[1:], value, parts, member.bits)
+        following = self._designator(type, offset, path, items, parts)
+        struct, outer = c.struct(type), c.array(type)
+        if struct is not None:
+            self._members(struct, offset, items, parts, False, following)
+        elif outer is not None:
+            self._elements(outer, offset, items, parts, False, following)
 
     def _one(self, type: Type, offset: int, bits: int, items: _Items, parts: list[Part]) -> None:
         """One element or member, from one item or, braces left out, from several."""
@@ -245,13 +268,16 @@ class Initializers(Calls):
             if outer is not None and len(item.exprs) == 1 and _is_string(item.exprs[0]):
                 parts.extend(self._string(outer, item.exprs[0], offset)[0])
             elif outer is not None or struct is not None:
+                if self._designators:  # it replaces all of what came before
+                    end = offset + size_of(type) * 8
+                    parts[:] = [part for part in parts if not offset <= part[0] < end]
                 self._aggregate(type, offset, _Items(list(item.exprs)), parts, True, item)
             else:
                 inner = self._braced_scalar(type, item)
                 parts.append((offset, bits, type, inner.parts[0][3]))
             return
         if outer is not None:
-            if _is_string(item) and size_of(outer.of) == 1:
+            if _is_string(item) and c.integer(outer.of) is not None:
                 items.index += 1
                 parts.extend(self._string(outer, item, offset)[0])
                 return

@@ -9,16 +9,21 @@ from minibcc.btf.types import Array, FuncProto, strip
 from minibcc.compiler import arithmetic as c
 from minibcc.compiler import tree
 from minibcc.compiler.analyze.constants import fold
-from minibcc.compiler.analyze.context import Poison, TypeName, Wrong
+from minibcc.compiler.analyze.context import Cases, Poison, TypeName, Wrong
 from minibcc.compiler.analyze.conversions import is_place
 from minibcc.compiler.analyze.initializers import Initializers
 from minibcc.compiler.tree import Variable
+from minibcc.diagnostics import Label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from minibcc.btf.types import Type
-    from minibcc.compiler.tree import Stmt
+    from minibcc.compiler.tree import Expr, Initializer, Stmt
+    from minibcc.diagnostics import Span
+
+_BODY = 3
+"""Scopes at the outermost block of a function: the file's, the parameters', its own."""
 
 
 class Statements(Initializers):
@@ -99,12 +104,18 @@ class Statements(Initializers):
             raise
 
     def _local(self, node: Any, name: str) -> list[Stmt]:
-        type = self.declared(node)
+        initial = None
+        if is_inferred(node):
+            type, initial = self.inferred(node)
+        else:
+            type = self.declared(node)
         if isinstance(strip(type), FuncProto):
             self.function_declaration(node, name, type)
             return []
-        if name in self.scopes[-1] and not isinstance(self.scopes[-1][name], Poison):
-            self.report("type/redefined", f"'{name}' is declared a second time", node)
+        # A function's parameters stand in a scope of their own here, not for C.
+        for scope in self.scopes[1:] if len(self.scopes) == _BODY else self.scopes[-1:]:
+            if name in scope and not isinstance(scope[name], Poison):
+                self.redefined(name, node, scope[name])
         if "extern" in node.storage:
             entity = self.lookup(name)
             if entity is None:
@@ -115,8 +126,7 @@ class Statements(Initializers):
             node, name, type, "static" if "static" in node.storage else "local"
         )
         self.declare(name, variable)
-        initial = None
-        if node.init is not None:
+        if node.init is not None and initial is None:
             variable.type, initial = self.initializer(variable.type, node.init)
         self._defined(variable, node)
         if variable.storage == "static":
@@ -125,21 +135,40 @@ class Statements(Initializers):
             return []
         return [tree.Declare(variable.span, variable, initial)]
 
+    def redefined(self, name: str, node: Any, known: Any) -> None:
+        """Reports a second declaration, with the first."""
+        first = getattr(known, "span", None)
+        self.report(
+            "type/redefined",
+            f"'{name}' is declared a second time",
+            node,
+            labels=[Label(first, "the first declaration")] if first is not None else [],
+            help=["take another name, or assign to it without a type before it"],
+        )
+
+    def inferred(self, node: Any) -> tuple[Type | None, Initializer]:
+        """The type of ``__auto_type x = value``, and what x starts with."""
+        value = self.value(node.init)
+        type = c.unqualified(value.type)
+        if type is None:
+            self.fail("type/void-value", f"'{node.name}' cannot be void", node)
+        initial = tree.Initializer(self.span(node.init), ((0, 0, type, value),), True)
+        return self._qualify(type, node.type.quals or []), initial
+
     def variable(self, node: Any, name: str, type: Type | None, storage: str) -> Variable:
         """A variable with what its attributes say."""
         if strip(type) is None or type is None:
             self.fail("type/void-value", f"'{name}' cannot be void", node)
+        if "_Thread_local" in node.storage:
+            self.fail(
+                "type/not-in-ebpf",
+                "eBPF has no variables of a thread's own",
+                node,
+                help=["keep them in a BPF_HASH whose key is bpf_get_current_pid_tgid()"],
+            )
         attributes = self.attributes(node)
         sections = [item.text() for item in attributes if item.name == "section"]
-        align = max([item.number(16) for item in attributes if item.name == "aligned"], default=0)
-        for alignas in node.align or []:
-            operand = alignas.alignment
-            if operand.__class__.__name__ == "Typename":
-                from minibcc.btf.types import align_of
-
-                align = max(align, align_of(self.declared(operand)))
-            else:
-                align = max(align, self.constant(operand, "an alignment"))
+        align = max(self.asked_alignment(node), self.typedef_alignment(type))
         return Variable(
             name,
             type,
@@ -159,7 +188,17 @@ class Statements(Initializers):
             self.fail("type/bad-array", f"how many elements has '{variable.name}'?", node)
 
     def _typedef(self, node: Any) -> list[Stmt]:
-        self.declare(node.name, TypeName(self._named_type(node)))
+        type = self._named_type(node)
+        known = self.scopes[-1].get(node.name)
+        if isinstance(known, TypeName):
+            if not self.compatible(known.type, type):
+                self.redefined(node.name, node, known)
+        elif known is not None and not isinstance(known, Poison):
+            self.redefined(node.name, node, known)
+        align = self.asked_alignment(node)
+        if align and type is not None:
+            self.aligned_typedefs.append((type, align))
+        self.declare(node.name, TypeName(type))
         return []
 
     def _named_type(self, node: Any) -> Type | None:
@@ -223,10 +262,22 @@ class Statements(Initializers):
         return [tree.Label(self.span(node), node.name, first), *body[1:]]
 
     def _break(self, node: Any) -> Stmt:
+        if not self.loops and not self.switches:
+            self.fail("type/bad-statement", "'break' stands outside of any loop or switch", node)
         return tree.Break(self.span(node))
 
     def _continue(self, node: Any) -> Stmt:
+        if not self.loops:
+            self.fail("type/bad-statement", "'continue' stands outside of any loop", node)
         return tree.Continue(self.span(node))
+
+    def _body(self, node: Any) -> Stmt:
+        """The body of a loop."""
+        self.loops += 1
+        try:
+            return self._single(node)
+        finally:
+            self.loops -= 1
 
     # --- branches and loops ------------------------------------------------------------------
 
@@ -247,7 +298,7 @@ class Statements(Initializers):
                 "type/not-scalar", f"switch cannot decide by '{c.spell(value.type)}'", node.cond
             )
         value = self.promoted(value)
-        self.switches.append(value.type or c.INT)
+        self.switches.append(Cases(value.type or c.INT, {}))
         try:
             body = self._single(node.stmt)
         finally:
@@ -257,7 +308,7 @@ class Statements(Initializers):
     def _case(self, node: Any) -> list[Stmt]:
         low = high = None
         if node.__class__.__name__ == "Case":
-            kind = self.switches[-1] if self.switches else c.INT
+            kind = self.switches[-1].type if self.switches else c.INT
             expr = node.expr
             if expr.__class__.__name__ == "BinaryOp" and expr.op == "...":
                 low = c.wrap(self.constant(expr.left, "a case"), kind)
@@ -265,12 +316,38 @@ class Statements(Initializers):
             else:
                 low = high = c.wrap(self.constant(expr, "a case"), kind)
         if not self.switches:
-            self.fail("type/bad-statement", "'case' stands outside of any switch", node)
-        body = self.statements(node.stmts or [])
+            word = type(node).__name__.lower()
+            self.fail("type/bad-statement", f"'{word}' stands outside of any switch", node)
         span = node.coord.span
+        self._once(self.switches[-1], low, high, span)
+        body = self.statements(node.stmts or [])
         if not body or isinstance(body[0], tree.Declare):
             return [tree.Case(span, low, high, tree.Block(span, ())), *body]
         return [tree.Case(span, low, high, body[0]), *body[1:]]
+
+    def _once(self, switch: Cases, low: int | None, high: int | None, span: Span) -> None:
+        """Reports a case that another case has taken, and a range of none."""
+        if low is not None and high is not None and low > high:
+            self.warn("type/empty-range", f"no number lies from {low} to {high}", span)
+            return
+        taken = switch.seen.get((low, high))
+        if taken is None and low is not None and high is not None:
+            if low == high and not switch.ranges:
+                pass  # the usual switch: nothing overlaps but what is equal
+            else:
+                for (first, last), place in switch.seen.items():
+                    if first is not None and last is not None and first <= high and low <= last:
+                        taken = place
+            switch.ranges = switch.ranges or low != high
+        if taken is not None:
+            self.report(
+                "type/duplicate-case",
+                "the switch has two 'default'" if low is None else "the switch has this case twice",
+                span,
+                labels=[Label(taken, "the first")],
+                help=["remove one of them"],
+            )
+        switch.seen.setdefault((low, high), span)
 
     def _for(self, node: Any, unroll: int) -> Stmt:
         self.push()
@@ -288,27 +365,27 @@ class Statements(Initializers):
                     start = self._evaluate(node.init)
             condition = self.truth(node.cond) if node.cond is not None else None
             step = self.expression(node.next) if node.next is not None else None
-            body = self._single(node.stmt)
+            body = self._body(node.stmt)
         finally:
             self.pop()
         return tree.Loop(self.span(node), condition, body, start, step, False, unroll)
 
     def _while(self, node: Any, unroll: int) -> Stmt:
         condition = self.truth(node.cond)
-        body = self._single(node.stmt)
+        body = self._body(node.stmt)
         always = fold(condition)
         return tree.Loop(
             self.span(node), None if always else condition, body, None, None, False, unroll
         )
 
     def _do(self, node: Any, unroll: int) -> Stmt:
-        body = self._single(node.stmt)
+        body = self._body(node.stmt)
         condition = self.truth(node.cond)
         return tree.Loop(self.span(node), condition, body, None, None, True, unroll)
 
-    def _asm_or_call(self, node: Any) -> Stmt:
+    def _asm_or_call(self, node: Any) -> list[Stmt]:
         if node.name.__class__.__name__ != "ID" or node.name.name != "asm":
-            return self._evaluate(node)
+            return [self._evaluate(node)]
         text, *operands = node.args.exprs
         if "".join(part.strip('"') for part in text.value).strip():
             self.fail(
@@ -317,8 +394,25 @@ class Statements(Initializers):
                 node,
                 help=["write it in C; an empty asm is fine as a barrier"],
             )
-        places = tuple(self.expression(operand) for operand in operands)
-        return tree.Barrier(self.span(node), places)
+        span = self.span(node)
+        places: list[Expr] = []
+        before: list[Stmt] = []
+        for operand in operands:
+            constraint = operand.name[0].value.strip('"')
+            e = self.expression(operand.expr)
+            if constraint.isdigit() and int(constraint) < len(places):
+                # An input in an output's register: without any instruction it is the output.
+                place = places[int(constraint)]
+                value = self.convert(self.rvalue(e), c.unqualified(place.type), "assigned")
+                assigned = tree.Assign(span, place.type, place, value)
+                before.append(tree.Evaluate(span, assigned))
+            elif is_place(e):
+                places.append(e)
+            elif not constraint.startswith(("=", "+")):
+                before.append(tree.Evaluate(span, e))
+            else:
+                self.fail("type/not-a-place", "an output must be a variable", operand.expr)
+        return [*before, tree.Barrier(span, tuple(places))]
 
     _STATEMENTS: ClassVar[dict[str, Any]] = {
         "Compound": _compound,
@@ -341,3 +435,8 @@ class Statements(Initializers):
         "FuncCall": _asm_or_call,
         "Pragma": _empty,
     }
+
+
+def is_inferred(node: Any) -> bool:
+    """Whether a declaration leaves its type to its initialiser."""
+    return type(getattr(node.type, "type", None)).__name__ == "InferredType"

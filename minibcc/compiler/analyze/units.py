@@ -10,9 +10,19 @@ from minibcc.compiler import arithmetic as c
 from minibcc.compiler.analyze.constants import fold
 from minibcc.compiler.analyze.context import Poison, Wrong
 from minibcc.compiler.analyze.expressions import text_of
-from minibcc.compiler.analyze.statements import Statements
+from minibcc.compiler.analyze.statements import Statements, is_inferred
 from minibcc.compiler.dialect.macros import TABLE_MACROS, TABLE_TYPES
-from minibcc.compiler.tree import Block, Function, Initializer, Literal, Map, Unit, Variable
+from minibcc.compiler.tree import (
+    Block,
+    Convert,
+    Decay,
+    Function,
+    Initializer,
+    Literal,
+    Map,
+    Unit,
+    Variable,
+)
 
 if TYPE_CHECKING:
     from minibcc.btf.types import Type
@@ -26,6 +36,7 @@ class Units(Statements):
     """Analyses a text."""
 
     def run(self) -> Unit:
+        self._externs: list[tuple[Variable, Any]] = []
         for node in self.syntax.nodes:
             form = self._FILE_LEVEL.get(type(node).__name__)
             try:
@@ -33,6 +44,14 @@ class Units(Statements):
                     form(self, node)
             except Wrong:
                 pass
+        for variable, node in self._externs:
+            if variable not in self.variables:
+                self.report(
+                    "type/extern",
+                    f"nothing defines '{variable.name}': a BPF program has no linker",
+                    node,
+                    help=["declare it without extern, or read the kernel's variable with a helper"],
+                )
         functions = tuple(item for item in self.functions if item.body is not None)
         license = self.syntax.preprocessed.license
         return Unit(
@@ -60,11 +79,13 @@ class Units(Statements):
         function.type = type
         function.span = decl.coord.span
         self.function = function
-        self.labels, self.gotos, self.switches = {}, [], []
+        self.labels, self.gotos, self.switches, self.loops = {}, [], [], 0
         self.push()
         try:
             function.parameters = self._parameters(decl, type)
             for parameter in function.parameters:
+                if parameter.name in self.scopes[-1]:
+                    self.redefined(parameter.name, parameter.span, self.scopes[-1][parameter.name])
                 if parameter.name:
                     self.declare(parameter.name, parameter)
             self.push()
@@ -135,16 +156,22 @@ class Units(Statements):
             self.declared(node)
             return
         try:
-            type = self.declared(node)
+            initial = None
+            if is_inferred(node):
+                type, initial = self.inferred(node)
+            else:
+                type = self.declared(node)
             if isinstance(strip(type), FuncProto):
                 self.function_declaration(node, name, type)
                 return
-            self._global_variable(node, name, type)
+            self._global_variable(node, name, type, initial)
         except Wrong:
             self.scopes[0].setdefault(name, Poison())
             raise
 
-    def _global_variable(self, node: Any, name: str, type: Type | None) -> None:
+    def _global_variable(
+        self, node: Any, name: str, type: Type | None, initial: Initializer | None
+    ) -> None:
         storage = "static" if "static" in node.storage else "global"
         variable = self.variable(node, name, type, storage)
         if variable.section == ".maps" or variable.section.startswith("maps"):
@@ -164,21 +191,25 @@ class Units(Statements):
         known = self.scopes[0].get(name)
         if isinstance(known, Variable):
             if node.init is not None and known.initial is not None:
-                self.report("type/redefined", f"'{name}' is defined a second time", node)
+                self.redefined(name, node, known)
+            elif not self.compatible(known.type, variable.type):
+                a, b = c.array(known.type), c.array(variable.type)
+                if not (a and b and 0 in (a.count, b.count) and self.compatible(a.of, b.of)):
+                    self.redefined(name, node, known)
+                elif a.count == 0:
+                    known.type = variable.type
             variable = known
         elif known is not None and not isinstance(known, Poison):
-            self.report("type/redefined", f"'{name}' is declared a second time", node)
+            self.redefined(name, node, known)
         self.scopes[0][name] = variable
         if node.init is not None:
-            variable.type, variable.initial = self.initializer(variable.type, node.init)
-            self._check_constant(variable.initial)
+            if initial is None:
+                variable.type, initial = self.initializer(variable.type, node.init)
+            variable.initial = initial
+            self._check_constant(initial)
         if "extern" in node.storage and node.init is None:
-            self.fail(
-                "type/extern",
-                f"nothing defines '{name}': a BPF program has no linker",
-                node,
-                help=["declare it without extern, or read the kernel's variable with a helper"],
-            )
+            self._externs.append((variable, node))
+            return
         self._defined(variable, node)
         if variable not in self.variables:
             self.variables.append(variable)
@@ -186,8 +217,16 @@ class Units(Statements):
     def _check_constant(self, initial: Initializer) -> None:
         for _, _, _, value in initial.parts:
             if not isinstance(value, Literal) and fold(value) is None:
+                inner = value.operand if isinstance(value, Convert) else value
+                text = inner.place if isinstance(inner, Decay) else None
                 self.report(
-                    "type/not-constant", "a global variable starts with a constant", value.span
+                    "type/not-constant",
+                    "a global variable starts with a constant",
+                    value.span,
+                    "the address of a text is none in eBPF" if isinstance(text, Literal) else "",
+                    help=["keep the characters themselves: static const char names[][16] = {...}"]
+                    if isinstance(text, Literal)
+                    else [],
                 )
 
     def _type_definition(self, node: Any) -> None:

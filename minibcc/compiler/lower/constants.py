@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minibcc.btf.types import Ptr, size_of, strip
+from minibcc.btf.types import Ptr, align_of, size_of, strip
 from minibcc.compiler import tree
 from minibcc.compiler.lower.debuginfo import quote
 from minibcc.compiler.lower.types import LONG, Kind, Unsupported, kind_of, wrap
@@ -63,7 +63,7 @@ class Constants:
     def __init__(self, module: Module) -> None:
         self._module = module
         self.lines: list[str] = []
-        self._private: dict[bytes, str] = {}
+        self._private: dict[tuple[bytes, int], str] = {}
         self._variables: dict[Variable, str] = {}
 
     def image(self, initial: Initializer, size: int) -> tuple[bytearray, list[Part]]:
@@ -90,10 +90,10 @@ class Constants:
 
     def private(self, data: bytes, align: int) -> str:
         """The symbol of a constant that only this module sees."""
-        name = self._private.get(data)
+        name = self._private.get((data, align))
         if name is None:
             name = f"@.const.{len(self._private)}"
-            self._private[data] = name
+            self._private[data, align] = name
             self.lines.append(
                 f"{name} = private unnamed_addr constant [{len(data)} x i8] c{quote(data)}, "
                 f'section ".rodata", align {max(align, 1)}'
@@ -166,8 +166,8 @@ class Constants:
         match e:
             case tree.Use(variable=variable) if variable.storage in ("static", "global"):
                 return self.variable(variable)
-            case tree.Literal(data=data):
-                return self.private(data, 1)
+            case tree.Literal(data=data, type=type):
+                return self.private(data, align_of(type))
             case tree.Deref(pointer=pointer):
                 return self._pointer(pointer)
             case tree.Field(base=base, offset=offset):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from minibcc.btf.types import Ptr, size_of, strip
+from minibcc.btf.types import Ptr, align_of, size_of, strip
 from minibcc.compiler import tree
 from minibcc.compiler.lower.arithmetic import number
 from minibcc.compiler.lower.emitter import Place, slot_align
@@ -170,7 +170,8 @@ class Expressions(Memory, ABC):
         return found
 
     def _literal(self, e: tree.Literal) -> Place:
-        return Place(self.module.constants.private(e.data, 1), 1)
+        align = align_of(e.type)
+        return Place(self.module.constants.private(e.data, align), align)
 
     def _compound(self, e: tree.Compound) -> Place:
         if e.variable.storage in ("static", "global"):

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 class Syntax(Record):
     """A parsed text: pycparser's nodes of file level, the stretch of tokens that each expression
-    and statement covers, the attributes of declarations and structs (both by ``id(node)``), and
-    what preprocessing knew."""
+    and statement covers, the attributes of declarations and structs, the alignment that ``#pragma
+    pack`` gives structs (all by ``id(node)``), and what preprocessing knew."""
 
     nodes: list[Any]
     stretches: dict[int, tuple[Token, Token]]
     attributes: dict[int, list[Attribute]]
+    packs: dict[int, int]
     preprocessed: Preprocessed
 
     def span(self, node: Any) -> Span:

@@ -7,12 +7,8 @@ asks for those inside the stretch of the struct or declaration that it has just 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from minibcc.compiler.preprocess.lexer import Token
 from minibcc.records import Record
-
-if TYPE_CHECKING:
-    from minibcc.compiler.preprocess import Token
 
 
 class Attribute(Record):
@@ -66,3 +62,20 @@ def read(tokens: list[Token], start: int, index: int) -> tuple[list[Attribute], 
             found.append(Attribute(token.value.strip("_"), arguments, token, index))
         position += 1
     return found, position
+
+
+def double_brackets(tokens: list[Token], start: int) -> tuple[list[Token], int]:
+    """C23's ``[[gnu::packed, maybe_unused]]`` from behind ``[[``: the tokens as `read` takes them,
+    and the position behind ``]]``."""
+    inside: list[Token] = []
+    position = start
+    while position < len(tokens) and tokens[position].value != "]":
+        if tokens[position].value == ":":
+            del inside[-1:]  # the vendor's name
+            position += 1
+        else:
+            inside.append(tokens[position])
+        position += 1
+    around = tokens[start]
+    opening, closing = (Token("PUNCT", sign, 0, 0, around.filename) for sign in "()")
+    return [opening, opening, *inside, closing, closing], position + 2

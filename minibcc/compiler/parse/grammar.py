@@ -85,7 +85,7 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
 
     def __init__(self, preprocessed: Preprocessed, target: Target, reporter: Reporter) -> None:
         super().__init__(lexer=_NoLexer, dialect="c23")
-        tokens, attributes = convert(preprocessed.tokens, reporter)
+        tokens, attributes, packs = convert(preprocessed.tokens, reporter)
         reporter.check()  # what is no C in its words yields nonsense as a text
         self._tokens = self._stream = _Stream(tokens)
         self._kernel = KernelNames(target)
@@ -93,13 +93,15 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         self._preprocessed = preprocessed
         self._stretches: dict[int, tuple[Token, Token]] = {}
         self._loose: list[Attribute] = attributes
+        self._packs: dict[int, int] = {}
+        self._pack_changes = packs
         self._attributes: dict[int, list[Attribute]] = {}
         self._depth = 0
         self._wanted = ""
 
     def run(self) -> Syntax:
         nodes = self._parse_translation_unit() if self._stream.tokens else []
-        return Syntax(nodes, self._stretches, self._attributes, self._preprocessed)
+        return Syntax(nodes, self._stretches, self._attributes, self._packs, self._preprocessed)
 
     # --- names, coordinates, errors ------------------------------------------------------------
 
@@ -108,6 +110,11 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
             if name in scope:
                 return bool(scope[name])
         return self._kernel.is_typedef(name)
+
+    @property
+    def here(self) -> Token | None:
+        """The token that the parser has come to."""
+        return self._stream.peek()
 
     def _tok_coord(self, tok: Token) -> Token:
         return tok
@@ -318,6 +325,9 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         if node.decls is not None:
             self._give(node, self._claim(start + 1, start + 1))
             self._give(node, self._claim(self._stream.index, self._stream.index))
+            if self._pack_changes:
+                before = [pack.align for pack in self._pack_changes if pack.start <= start]
+                self._packs[id(node)] = before[-1] if before else 0
         return node
 
     def _parse_enum_specifier(self) -> Any:
@@ -504,8 +514,8 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         return self._peek_type() == "ASM" or bool(super()._starts_statement())
 
     def _parse_asm(self) -> Any:
-        """``asm volatile ("" : outputs : inputs : clobbers);`` as a call of "asm" with the text
-        and the operands' expressions."""
+        """``asm volatile ("" : outputs : inputs : clobbers);`` as a call of "asm" with the text and
+        the operands, each an expression named by the token of its constraint."""
         start = self._stream.index
         token = self._advance()
         while self._peek_type() in ("VOLATILE", "GOTO", "INLINE"):
@@ -520,10 +530,11 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
                 self._advance()
                 self._expect("RBRACKET")
             elif section in (1, 2) and self._peek_type() == "STRING_LITERAL":
-                self._advance()
+                constraint = self._advance()
                 self._expect("LPAREN")
-                arguments.append(self._parse_expression())
+                operand = c_ast.NamedInitializer([constraint], self._parse_expression(), constraint)
                 self._expect("RPAREN")
+                arguments.append(operand)
             else:
                 self._advance()
         self._expect("RPAREN")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _CLOSERS = {"RPAREN": "')'", "RBRACKET": "']'", "RBRACE": "'}'", "COLON": "':'", "LPAREN": "'('"}
 _CLOSERS |= {"LBRACE": "'{'", "COMMA": "','", "EQUALS": "'='", "WHILE": "'while'", "ID": "a name"}
 _CLOSERS |= {"TYPEID": "a type's name"}
+_TYPE_WORDS = {"CHAR", "SHORT", "INT", "LONG", "SIGNED", "UNSIGNED", "VOID", "_BOOL", "__INT128"}
+_TYPE_WORDS |= {"STRUCT", "UNION", "ENUM", "FLOAT", "DOUBLE", "CONST", "VOLATILE", "STATIC"}
 _STATEMENT_WORDS = {"IF", "FOR", "WHILE", "DO", "RETURN", "SWITCH", "GOTO", "BREAK", "CONTINUE"}
 
 
@@ -57,6 +59,10 @@ def explain(
             if close
             else ["declare it with typedef, or write 'struct' before the name of a struct"],
         )
+    special = _special(wanted, tokens, index)
+    if special is not None:
+        code, message, help = special
+        return error(code, message, span, notes=notes, help=[help])
     if wanted == "SEMI" and before is not None:
         if found is not None and found.lineno == before.lineno and found.type in ("RPAREN",):
             return error(
@@ -103,6 +109,44 @@ def explain(
     elif wanted == "expression":
         message = f"expected an expression before {describe(found)}"
     return error("parse/unexpected-token", message, span, notes=notes)
+
+
+def _special(wanted: str, tokens: list[Token], index: int) -> tuple[str, str, str] | None:
+    """Code, message and help for mistakes that need a word of their own."""
+    found = tokens[index] if index < len(tokens) else None
+    before = tokens[index - 1] if 0 < index <= len(tokens) else None
+    if found is None or before is None:
+        return None
+    label = wanted == "expression" and found.type == "LAND"
+    if label or (before.type == "GOTO" and found.type == "TIMES"):
+        message = "the address of a label: where a BPF program jumps to must be known"
+        return "parse/computed-goto", message, "choose with switch, and goto each label by its name"
+    if wanted == "SEMI" and found.type == "LBRACE" and _is_signature(tokens, index):
+        message = "a function cannot begin inside of another"
+        return "parse/nested-function", message, "is the '}' of the function before it missing?"
+    if wanted == "expression" and (found.type in _TYPE_WORDS or found.type == "TYPEID"):
+        if before.type in ("RPAREN", "ELSE", "COLON"):
+            message = "a declaration cannot stand here without braces"
+            return "parse/unexpected-token", message, "put { } around it"
+        message = f"a value is wanted here, and '{found.value}' is a type"
+        return "parse/unexpected-token", message, "name a variable or a number, without its type"
+    return None
+
+
+def _is_signature(tokens: list[Token], index: int) -> bool:
+    """Whether ``type name(...)`` stands before `index`."""
+    depth = 0
+    position = index - 1
+    while position > 1:
+        kind = tokens[position].type
+        depth += (kind == "RPAREN") - (kind == "LPAREN")
+        position -= 1
+        if depth == 0:
+            break
+    before = tokens[position - 1].type
+    return tokens[position].type == "ID" and (
+        before in ("TYPEID", "TIMES") or before in _TYPE_WORDS
+    )
 
 
 def origin(token: Token | None) -> list[str]:

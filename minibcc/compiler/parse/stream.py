@@ -1,15 +1,17 @@
 """Preprocessing tokens to the tokens that pycparser's parser expects.
 
 Each token gets the type by which the grammar knows it (a keyword, a kind of constant, a
-punctuator). Attributes and ``__extension__`` are left out; the former are kept aside.
+punctuator). Attributes, ``__extension__`` and pragmas that are not for the parser are left out;
+attributes and ``#pragma pack`` are kept aside.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from minibcc.compiler.parse.attributes import Attribute, read
+from minibcc.compiler.parse.attributes import Attribute, double_brackets, read
+from minibcc.compiler.parse.pragmas import Pack, Pragmas
 
 if TYPE_CHECKING:
     from minibcc.compiler.preprocess import Token
@@ -124,10 +126,20 @@ _FLOAT = re.compile(
 _DROPPED = ("__extension__",)
 
 
-def convert(tokens: list[Token], reporter: Reporter) -> tuple[list[Token], list[Attribute]]:
-    """The parser's tokens, and the attributes that stood among them."""
+class Stream(NamedTuple):
+    """The parser's tokens, and what stood among them: attributes, and alignments that
+    ``#pragma pack`` set, each with the index of the token that follows."""
+
+    tokens: list[Token]
+    attributes: list[Attribute]
+    packs: list[Pack]
+
+
+def convert(tokens: list[Token], reporter: Reporter) -> Stream:
+    """Preprocessing tokens as the parser takes them."""
     out: list[Token] = []
     attributes: list[Attribute] = []
+    pragmas = Pragmas(reporter)
     position = 0
     count = len(tokens)
     while position < count:
@@ -147,6 +159,9 @@ def convert(tokens: list[Token], reporter: Reporter) -> tuple[list[Token], list[
                 continue
             if value in _DROPPED:
                 continue
+            if value == "_Pragma" and pragmas.operator(tokens, position, len(out)):
+                position += 3
+                continue
             keyword = KEYWORDS.get(value)
             if keyword is not None:
                 token.type = keyword
@@ -156,6 +171,10 @@ def convert(tokens: list[Token], reporter: Reporter) -> tuple[list[Token], list[
                     token.value = _SPELLING[keyword]
         elif kind == "PUNCT":
             name = PUNCTUATORS.get(token.value)
+            if name == "LBRACKET" and position < count and tokens[position].value == "[":
+                inside, position = double_brackets(tokens, position + 1)
+                attributes.extend(read([_typed(item) for item in inside], 0, len(out))[0])
+                continue
             if name is None:
                 reporter.error(
                     "parse/stray-character",
@@ -173,6 +192,15 @@ def convert(tokens: list[Token], reporter: Reporter) -> tuple[list[Token], list[
             token.type = "STRING_LITERAL"
         elif kind == "CHAR":
             token.type = "CHAR_CONST"
+            if token.value.lstrip("uUL8") == "''":
+                reporter.error(
+                    "parse/empty-character", "a character is missing between the quotes", token.span
+                )
+                token.value = "'0'"
+        elif kind == "PPPRAGMA":
+            if pragmas.directive(tokens[position], len(out)):
+                position += 1
+                continue
         elif kind == "OTHER":
             if token.value in "\"'":
                 reporter.error(
@@ -182,13 +210,13 @@ def convert(tokens: list[Token], reporter: Reporter) -> tuple[list[Token], list[
                     token.span,
                     help=[f"end it with {token.value}"],
                 )
-                return out, attributes
+                return Stream(out, attributes, pragmas.packs)
             reporter.error(
                 "parse/stray-character", f"'{token.value}' has no meaning here", token.span
             )
             continue
         out.append(token)
-    return out, attributes
+    return Stream(out, attributes, pragmas.packs)
 
 
 def _typed(token: Token) -> Token:

@@ -22,15 +22,19 @@ _TOKEN = re.compile(
 | (?P<newline> \n )
 | (?P<comment> // (?: [^\\\n] | \\\r?\n | \\. )* | /\* [\s\S]*? \*/ )
 | (?P<STRING>  (?: u8 | [LuU] )? " (?: [^"\\\n] | \\ (?: \r?\n | . ) )* " )
-| (?P<CHAR>    (?: u8 | [LuU] )? ' (?: [^'\\\n] | \\ . )+ ' )
+| (?P<CHAR>    (?: u8 | [LuU] )? ' (?: [^'\\\n] | \\ . )* ' )
 | (?P<ID>      [A-Za-z_$] [\w$]* )
 | (?P<NUMBER>  \.? \d (?: [eEpP][+-] | [\w.] )* )
+| (?P<open>    /\* )
+| (?P<digraph> <% | %> | <: | :> | %:%: | %: )
 | (?P<PUNCT>   \.\.\. | <<= | >>= | -> | \+\+ | -- | << | >> | && | \|\| | \#\#
              | [-+*/%&|^<>=!]= | [][(){};,.:?<>=!~+*/%&|^\#-] )
-| (?P<OTHER>   /\* | . )
+| (?P<OTHER>   . )
 """,
     re.VERBOSE,
 )
+
+_DIGRAPHS = {"<%": "{", "%>": "}", "<:": "[", ":>": "]", "%:": "#", "%:%:": "##"}
 
 
 class Expansion(Record):
@@ -140,7 +144,9 @@ def lex(text: str, file: str, reporter: Reporter, line: int = 1) -> list[list[To
             line += value.count("\n")
             start = match.start() + value.rindex("\n") + 1
             token.value = re.sub(r"\\\r?\n", "", value)
-        elif value == "/*":
+        elif kind == "digraph":
+            token.type, token.value = "PUNCT", _DIGRAPHS[value]
+        elif kind == "open":
             reporter.error(
                 "parse/unterminated",
                 "this comment is never closed",

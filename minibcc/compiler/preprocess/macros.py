@@ -117,6 +117,8 @@ def split(tokens: list[Token]) -> tuple[list[str] | None, str, list[Token]]:
     return parameters, variadic, tokens[position + 1 :]
 
 
+MAX_TOKENS = 400_000
+"""What the macros of a text may expand to: a dozen that double each other would fill any memory."""
 _PLACE = "PLACE"  # the type of a token that stands for nothing, beside ##
 
 
@@ -134,6 +136,7 @@ class Macros:
         self.dynamic = dynamic or {}
         self._reporter = reporter
         self._asleep: set[str] = set()
+        self._room = MAX_TOKENS
 
     def get(self, name: str) -> Macro | None:
         if name in self.own:
@@ -178,10 +181,24 @@ class Macros:
                 result = self._substitute(macro, macro.body, arguments, token)
             if result:
                 result[0].space = token.space
+                self._room -= len(result)
+                if self._room < 0:
+                    self._too_many(token)
             self._asleep.add(name)
             stack.append(name)
             stack.extend(reversed(result))
         return out
+
+    def _too_many(self, token: Token) -> None:
+        """Ends the compilation."""
+        self._reporter.error(
+            "parse/macro-size",
+            f"the macros expand to more than {MAX_TOKENS} tokens",
+            token.span,
+            notes=[f"'{token.value}' is where that was reached"],
+            help=["macros that double each other grow fast: write a function or a loop"],
+        )
+        self._reporter.check()
 
     def _arguments(
         self, macro: Macro, name: Token, stack: list[Token | str]

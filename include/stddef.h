@@ -1,0 +1,2 @@
+// C says that these names need an include; here they are always known.
+#pragma once
