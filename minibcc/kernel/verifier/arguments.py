@@ -12,7 +12,7 @@ from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapType
-from minibcc.kernel.verifier import context, grants, stack
+from minibcc.kernel.verifier import context, grants, locks, stack
 from minibcc.kernel.verifier.form import MAX_OFFSET
 from minibcc.kernel.verifier.operands import source
 from minibcc.kernel.verifier.state import (
@@ -78,8 +78,6 @@ _KINDS: dict[str, tuple[tuple[int, ...], str]] = {
 """The kinds of register that an argument may be, and the kernel's list of them for its message."""
 
 _UNDECIDED = {
-    "timer": "timers",
-    "spin_lock": "spin locks in map values",
     "kptr_xchg_dest": "kernel pointers in map values",
     "dynptr": "dynptrs",
     "sock_common": "sockets as arguments",
@@ -220,6 +218,8 @@ def memory(
         facts = register.object
         grants.map_rights(facts, register.off, size, write)
         grants.region(register, number, register.off, size, facts.value_size, zero)
+        if facts.value_type is not None:
+            locks.untouched(walk, register, register.off, size)
     elif kind == MEMORY:
         if register.kind & READ_ONLY and write:
             message = f"R{number} cannot write into {kind_name(register.kind)}"
@@ -260,6 +260,9 @@ def _stack(
 
 
 def _map(walk: Walk, call: Call, number: int, register: Register, wanted: ValueType) -> None:
+    if call.map is not None and call.map is not register.object:
+        message = "timer pointer in R1 map_uid=0 doesn't match map pointer in R2 map_uid=0"
+        raise Refused(EINVAL, "verify/map-field", message, origins=grants.origin(register))
     call.map = register.object
 
 
@@ -394,6 +397,19 @@ def _structure(walk: Walk, call: Call, number: int, register: Register, wanted: 
         raise Refused(EACCES, "verify/argument-type", message, origins=grants.origin(register))
 
 
+def _timer(walk: Walk, call: Call, number: int, register: Register, wanted: ValueType) -> None:
+    locks.pointed_at(walk, number, register, "bpf_timer")
+    call.map = register.object
+
+
+def _lock(walk: Walk, call: Call, number: int, register: Register, wanted: ValueType) -> None:
+    locks.pointed_at(walk, number, register, "bpf_spin_lock")
+    if call.helper.name == "spin_lock":
+        locks.lock(walk, register)
+    else:
+        locks.unlock(walk, register)
+
+
 def _function(walk: Walk, call: Call, number: int, register: Register, wanted: ValueType) -> None:
     call.function = register.room
 
@@ -409,4 +425,6 @@ _JUDGES: dict[str, Callable[[Walk, Call, int, Register, ValueType], None]] = {
     "const_str": _string,
     "btf_id": _structure,
     "func": _function,
+    "timer": _timer,
+    "spin_lock": _lock,
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapType
 from minibcc.isa.opcodes import JCOND, JEQ, JGE, JGT, JLE, JLT, JMP, JNE, X
+from minibcc.kernel.verifier import fields
 from minibcc.kernel.verifier.arithmetic import ADD, compute
 from minibcc.kernel.verifier.compare import OPPOSITE, SWAPPED, refine, taken
 from minibcc.kernel.verifier.operands import source
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minibcc.isa.instruction import Instruction
+    from minibcc.kernel.verifier.contract import MapFacts
     from minibcc.kernel.verifier.explore import Walk
 
 AT_END, BEYOND_END = -1, -2
@@ -224,6 +226,12 @@ def not_null(register: Register) -> Register:
     return register._replace(kind=kind)
 
 
+def has_lock(facts: MapFacts) -> bool:
+    return facts.value_type is not None and any(
+        field.name == "bpf_spin_lock" for field in fields.find(facts.value_type)
+    )
+
+
 def null_check(state: State, register: Register, null: bool) -> None:
     """All copies of a pointer that may be null become a zero, or a pointer."""
     if register.ref and register.ref == register.id and null:
@@ -234,7 +242,10 @@ def null_check(state: State, register: Register, null: bool) -> None:
             return other
         if null:
             return Register(SCALAR, ZERO, origin=other.origin)
-        return not_null(other)._replace(id=0)
+        known = not_null(other)
+        if known.kind == MAP_VALUE and has_lock(known.object):
+            return known  # locks are told apart by the value that they are in
+        return known._replace(id=0)
 
     every(state, decide)
 

@@ -17,11 +17,14 @@ from minibcc.abi.bpf import MapType
 from minibcc.kernel.verifier import frames, structures
 from minibcc.kernel.verifier.state import (
     FUNCTION,
+    MAP,
     MAP_KEY,
     MAP_VALUE,
     Callback,
+    Frame,
     Refused,
     Register,
+    State,
     is_null,
     pointer,
     scalar,
@@ -61,7 +64,8 @@ def schedule(walk: Walk, call: Call) -> None:
     """The helper of this call will call `call.function`."""
     name = call.helper.name
     if name == "timer_set_callback":
-        raise undecided("timers")
+        _later(walk, call)
+        return
     arguments = _ARGUMENTS[name](walk, call)
     state = walk.state
     caller = state.frame
@@ -82,6 +86,22 @@ def schedule(walk: Walk, call: Call) -> None:
     other.unrolled += 1
     other.frames.append(callee)
     caller.rounds = 0
+    walk.opened()
+
+
+def _later(walk: Walk, call: Call) -> None:
+    """A timer's function is called with nothing of the state that this path has."""
+    facts = call.map
+    assert facts is not None
+    before = walk.state.frame.callback
+    entry = before.entry if before is not None else 0
+    callee = Frame(0, walk.shape.function_at(call.function), -1)
+    callee.callback = Callback(0, 0, entry + 1)
+    callee.registers[1] = pointer(MAP, walk.slot, object=facts)
+    callee.registers[2] = pointer(MAP_KEY, walk.slot, object=facts)
+    callee.registers[3] = pointer(MAP_VALUE, walk.slot, object=facts)
+    walk.put_aside(State([callee]), call.function)
+    walk.later.add(call.function)
     walk.opened()
 
 

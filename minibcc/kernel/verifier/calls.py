@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags, MapType, ProgFlags, ProgType
 from minibcc.abi.helpers import helper, helper_for, name_of
-from minibcc.kernel.verifier import arguments, branches, callbacks, context, frames, structures
+from minibcc.kernel.verifier import (
+    arguments,
+    branches,
+    callbacks,
+    context,
+    frames,
+    locks,
+    structures,
+)
 from minibcc.kernel.verifier.memory import write_memory
 from minibcc.kernel.verifier.operands import clear_caller_saved
 from minibcc.kernel.verifier.state import (
@@ -77,7 +85,8 @@ _ONLY: dict[MapType, str] = {
 
 _ANY_MAP = (
     "map_lookup_elem map_update_elem map_delete_elem for_each_map_elem timer_init map_push_elem"
-    " map_pop_elem map_peek_elem map_lookup_percpu_elem kptr_xchg"
+    " map_pop_elem map_peek_elem map_lookup_percpu_elem kptr_xchg timer_set_callback timer_start"
+    " timer_cancel"
 )
 _QUEUES = (MapType.QUEUE, MapType.STACK, MapType.BLOOM_FILTER)
 _EXTRA: dict[str, tuple[MapType, ...]] = {
@@ -101,6 +110,7 @@ _BOUNDED = {
     "probe_read_user_str",
 }
 _MAX_ERRNO = 4095
+_SPIN_UNLOCK = 94
 
 
 def argument_count(program: Source, insn: Instruction) -> int:
@@ -164,6 +174,8 @@ def _row(walk: Walk, insn: Instruction) -> Helper:
 
 
 def _helper(walk: Walk, insn: Instruction) -> None:
+    if walk.state.references and insn.imm != _SPIN_UNLOCK:
+        locks.unlocked(walk, "function calls are not allowed while holding a lock")
     row = _row(walk, insn)
     state = arguments.Call(row)
     for position, wanted in enumerate(row.arguments):
@@ -230,7 +242,8 @@ def _result(walk: Walk, call: arguments.Call) -> Register:
         facts = call.map
         assert facts is not None
         if row.name == "map_lookup_elem" and 0 <= call.key < facts.max_entries:
-            return pointer(MAP_VALUE, slot, object=facts)
+            number = walk.new_id() if branches.has_lock(facts) else 0
+            return pointer(MAP_VALUE, slot, object=facts, id=number)
         return pointer(MAP_VALUE | null, slot, object=facts, id=walk.new_id())
     if result.kind == "mem" and row.name == "ringbuf_reserve":
         walk.new_id()  # the kernel numbers the null check before the reference

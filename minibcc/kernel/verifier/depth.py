@@ -35,10 +35,13 @@ def check(walk: Walk) -> int:
         called = set()
         for slot in range(start, shape.starts[number + 1]):
             insn = shape.insns[slot]
-            if (insn.code == JMP | CALL and insn.src == 1) or slot in shape.functions:
+            if (insn.code == JMP | CALL and insn.src == 1) or (
+                slot in shape.functions and slot + insn.imm + 1 not in walk.later
+            ):
                 called.add(shape.function_at(slot + insn.imm + 1))
         calls.append(called)
-    return _deepest(walk, calls, 0, 0, ())
+    alone = [0, *(shape.function_at(start) for start in sorted(walk.later))]
+    return max(_deepest(walk, calls, number, 0, ()) for number in alone)
 
 
 def _deepest(

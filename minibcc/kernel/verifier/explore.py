@@ -42,6 +42,7 @@ from minibcc.kernel.verifier.state import (
 if TYPE_CHECKING:
     from minibcc.isa.instruction import Instruction
     from minibcc.kernel.verifier.contract import Environment, Line, Source
+    from minibcc.kernel.verifier.fields import Field
     from minibcc.kernel.verifier.form import Shape
     from minibcc.kernel.verifier.log import Log
     from minibcc.kernel.verifier.prototypes import Prototype
@@ -58,7 +59,8 @@ class Walk:
     `slot` is where the walk is, `previous` where it came from, `state` what holds there,
     `registers` the current frame's. `link` is what the current instruction tells precision.
     `functions` are the program's with BTF, by first slot; `called` those global ones that were
-    called, `unreliable` those whose calls do not fit their BTF.
+    called, `unreliable` those whose calls do not fit their BTF, `later` those that timers call.
+    `fields` are those of maps, for `fields.of_map`.
     """
 
     def __init__(self, program: Source, environment: Environment, shape: Shape, log: Log) -> None:
@@ -91,6 +93,8 @@ class Walk:
         self.prototypes: dict[int, Prototype] = {}
         self.unreliable: set[int] = set()
         self.called: set[int] = set()
+        self.later: set[int] = set()
+        self.fields: dict[int, tuple[Field, ...]] = {}
         self._ids = 0
         self._checked: set[int] = set()
         self._show = False
@@ -135,10 +139,15 @@ class Walk:
         """Puts a copy of the state aside, to go on at `slot`."""
         state = self.state
         other = state.copy()
-        self.aside.append((other, slot, self.slot, self.log.position))
         other.branches = 0
         if state.parent is not None:
             state.parent.branches += 1
+        self.put_aside(other, slot)
+        return other
+
+    def put_aside(self, state: State, slot: int) -> None:
+        """A path to be walked later, from `slot` on."""
+        self.aside.append((state, slot, self.slot, self.log.position))
         if len(self.aside) > _MAX_ASIDE:
             raise Refused(
                 E2BIG,
@@ -146,7 +155,6 @@ class Walk:
                 f"The sequence of {_MAX_ASIDE + 1} jumps is too complex.",
                 needs="fewer branches one after the other",
             )
-        return other
 
     def branch_taken(self, other: State) -> None:
         """Notes on both paths which way they went."""

@@ -14,14 +14,13 @@ from errno import E2BIG, EBADF, EINVAL, EPROTO
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapType, Pseudo
-from minibcc.btf.types import Array, Ptr, Struct, TypeTag, strip
 from minibcc.isa import opcodes
 from minibcc.isa.instruction import LD_IMM64
+from minibcc.kernel.verifier.fields import compatible
 from minibcc.kernel.verifier.state import Refused, undecided
 from minibcc.records import Record
 
 if TYPE_CHECKING:
-    from minibcc.btf.types import Type
     from minibcc.isa.instruction import Instruction
     from minibcc.kernel.verifier.contract import MapFacts, Source
 
@@ -197,45 +196,10 @@ def _resolve_wide(shape: Shape, program: Source, slot: int, insn: Instruction, h
         message = f"fd {insn.imm} is not pointing to valid bpf_map"
         errno = EINVAL if insn.imm in program.others else EBADF
         raise Refused(errno, "verify/bad-map", message, slot=slot)
-    _plain_values(facts)
+    compatible(facts, program.prog_type, slot)
     if insn.src == Pseudo.MAP_VALUE:
         _check_value(slot, facts, high & 0xFFFF_FFFF)
     shape.maps[slot] = facts
-
-
-_SPECIAL = {
-    "bpf_spin_lock",
-    "bpf_res_spin_lock",
-    "bpf_timer",
-    "bpf_wq",
-    "bpf_task_work",
-    "bpf_list_head",
-    "bpf_list_node",
-    "bpf_rb_root",
-    "bpf_rb_node",
-    "bpf_refcount",
-}
-"""Structures inside of map values that only helpers may touch."""
-
-
-def _plain_values(facts: MapFacts) -> None:
-    """Parts of values that only helpers may touch are for a verifier that knows their rules."""
-    kind = facts.value_type
-    if kind is not None and _is_special(kind):
-        raise undecided("maps whose values hold locks, timers or kernel pointers")
-    if facts.inner is not None:
-        _plain_values(facts.inner)
-
-
-def _is_special(kind: Type | None) -> bool:
-    stripped = strip(kind)
-    if isinstance(stripped, Array):
-        return _is_special(stripped.of)
-    if isinstance(stripped, Ptr):
-        return isinstance(stripped.to, TypeTag)
-    if not isinstance(stripped, Struct):
-        return False
-    return stripped.name in _SPECIAL or any(_is_special(member.type) for member in stripped.members)
 
 
 def _check_value(slot: int, facts: MapFacts, offset: int) -> None:

@@ -12,7 +12,7 @@ from errno import E2BIG, EACCES, EINVAL
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MAX_CALL_FRAMES, ProgFlags
-from minibcc.kernel.verifier import context, grants, prototypes, prune
+from minibcc.kernel.verifier import context, grants, locks, prototypes, prune
 from minibcc.kernel.verifier.log import state_text
 from minibcc.kernel.verifier.operands import clear_caller_saved, source
 from minibcc.kernel.verifier.state import (
@@ -37,6 +37,12 @@ def enter(walk: Walk, insn: Instruction) -> None:
     state = walk.state
     start = walk.slot + insn.imm + 1
     if walk.is_global(start):
+        if walk.state.references:
+            locks.unlocked(
+                walk,
+                "global function calls are not allowed while holding a lock,",
+                "use static function instead",
+            )
         changes, sleeps = context.effects(walk, start)
         if sleeps and not walk.program.prog_flags & ProgFlags.SLEEPABLE:
             raise Refused(
@@ -136,9 +142,10 @@ def _callback_result(walk: Walk, callback: Callback) -> None:
 
 def leaks(walk: Walk, where: str) -> None:
     """Nothing that was acquired may be left."""
-    references = walk.state.references
-    if not references:
+    if not walk.state.references:
         return
+    locks.unlocked(walk, f"{where} cannot be used inside bpf_spin_lock-ed region")
+    references = walk.state.references
     first = references[0]
     lines = [f"Unreleased reference id={held.id} alloc_insn={held.slot}" for held in references]
     raise Refused(

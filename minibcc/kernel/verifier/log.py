@@ -214,8 +214,9 @@ def state_text(
         slot = frame.stack[index]
         if slot[0] != b"????????" and (slots is None or index in slots):
             out.append(_slot_text(index, slot, frame.number))
-    if state.references:
-        out.append(" refs=" + ",".join(str(reference.id) for reference in state.references))
+    if state.references and state.references[0].id:
+        ids = [str(reference.id) for reference in state.references if reference.id]
+        out.append(" refs=" + ",".join(ids))
     if frame.callback is not None:
         out.append(" async_cb" if frame.callback.entry else " cb")
     return "".join(out)

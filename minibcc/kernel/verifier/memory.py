@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags
 from minibcc.isa import opcodes
-from minibcc.kernel.verifier import context, grants, stack, structures
+from minibcc.kernel.verifier import context, grants, locks, stack, structures
 from minibcc.kernel.verifier.operands import source, target
 from minibcc.kernel.verifier.state import (
     BASE,
@@ -91,6 +91,8 @@ def read_memory(
         facts = base.object
         grants.map_rights(facts, inside, size, False)
         grants.region(base, register, inside, size, facts.value_size)
+        if facts.value_type is not None:
+            locks.untouched(walk, base, inside, size)
         if facts.read is not None and base.range.known and facts.flags & MapFlags.RDONLY_PROG:
             data = facts.read(inside + base.range.value, size)
             return number(int.from_bytes(data, "little"), walk.slot)
@@ -139,6 +141,8 @@ def write_memory(
         facts = base.object
         grants.map_rights(facts, inside, size, True)
         grants.region(base, register, inside, size, facts.value_size)
+        if facts.value_type is not None:
+            locks.untouched(walk, base, inside, size)
         return
     if kind == CTX:
         grants.unmodified(base, register)

@@ -215,7 +215,8 @@ class _Ids:
 
 def _references(old: State, state: State, ids: _Ids) -> bool:
     return len(old.references) == len(state.references) and all(
-        ids.same(a.id, b.id) for a, b in zip(old.references, state.references, strict=True)
+        a.lock is b.lock and ids.same(a.id, b.id)
+        for a, b in zip(old.references, state.references, strict=True)
     )
 
 

@@ -190,10 +190,12 @@ class Frame:
 
 
 class Reference(NamedTuple):
-    """Something acquired at `slot` that must be released."""
+    """Something acquired at `slot` that must be released; with `lock`, a map, a lock in that map's
+    value `id`."""
 
     id: int
     slot: int
+    lock: Any = None
 
 
 Path: TypeAlias = "tuple[Path, int, bool] | None"

@@ -1,0 +1,94 @@
+"""Locks and timers in the values of maps: who may touch them, and when.
+
+Loads, stores and helpers' memory keep off them; the helpers that are for them want a pointer to
+their very offset. Between lock and unlock a program calls nothing but its own static functions, and
+does not end. Mirrors ``check_map_access``, ``process_spin_lock`` and ``process_timer_func`` of
+kernel/bpf/verifier.c.
+"""
+
+from __future__ import annotations
+
+from errno import EACCES, EINVAL
+from typing import TYPE_CHECKING
+
+from minibcc.kernel.verifier import grants
+from minibcc.kernel.verifier.fields import of_map
+from minibcc.kernel.verifier.state import Reference, Refused, Register
+
+if TYPE_CHECKING:
+    from minibcc.kernel.verifier.contract import MapFacts
+    from minibcc.kernel.verifier.explore import Walk
+
+_UNLOCKED = "the lock to be unlocked first"
+
+
+def untouched(walk: Walk, register: Register, offset: int, size: int) -> None:
+    """An access of `size` bytes at `offset` from a pointer to a value touches no field."""
+    value = register.range
+    for field in of_map(register.object, walk.fields):
+        if value.smin + offset < field.offset + field.size and (
+            field.offset < value.umax + offset + size
+        ):
+            raise Refused(
+                EACCES,
+                "verify/map-field",
+                f"{field.name} cannot be accessed directly by load/store",
+                needs="helpers alone to touch it",
+                state=f"struct {field.name} lies at offset {field.offset}",
+                origins=grants.origin(register),
+            )
+
+
+def pointed_at(walk: Walk, number: int, register: Register, name: str) -> None:
+    """The register of a helper's argument points to the field `name` of a map's value."""
+    facts: MapFacts = register.object
+    where = register.off + register.range.value
+    found = next((one for one in of_map(facts, walk.fields) if one.name == name), None)
+    if not register.range.known:
+        message = f"R{number} doesn't have constant offset. {name} has to be at the constant offset"
+    elif facts.value_type is None:
+        message = f"map '{facts.name}' has to have BTF in order to use {name}"
+    elif found is None:
+        message = f"map '{facts.name}' has no valid {name}"
+    elif found.offset != where:
+        message = f"off {where} doesn't point to 'struct {name}' that is at {found.offset}"
+    else:
+        return
+    raise Refused(
+        EINVAL,
+        "verify/map-field",
+        message,
+        needs=f"a pointer to the struct {name} in the map's value",
+        origins=grants.origin(register),
+    )
+
+
+def held(walk: Walk) -> list[Reference]:
+    """The locks that are locked."""
+    return [reference for reference in walk.state.references if reference.lock is not None]
+
+
+def lock(walk: Walk, register: Register) -> None:
+    reference = Reference(register.id, walk.slot, register.object)
+    walk.state.references = (*walk.state.references, reference)
+
+
+def unlock(walk: Walk, register: Register) -> None:
+    locks = held(walk)
+    if not locks:
+        message = "bpf_spin_unlock without taking a lock"
+    elif (locks[-1].id, locks[-1].lock) != (register.id, register.object):
+        message = "bpf_spin_unlock of different lock"
+    else:
+        state = walk.state
+        state.references = tuple(one for one in state.references if one.lock is None)
+        return
+    raise Refused(EINVAL, "verify/lock", message, origins=grants.origin(register))
+
+
+def unlocked(walk: Walk, what: str, lead: str = "") -> None:
+    """No lock is held where something is done that takes its time."""
+    locks = held(walk)
+    if locks:
+        places = tuple((one.slot, "locked here") for one in locks)
+        raise Refused(EINVAL, "verify/lock", what, needs=_UNLOCKED, origins=places, lead=lead)
