@@ -12,7 +12,7 @@ import sys
 import tests.soak
 
 CHUNK = 500
-"""Cases a child."""
+"""Cases a child, where the campaign does not say."""
 
 
 def campaigns() -> list[str]:
@@ -40,9 +40,11 @@ def main() -> int:
 
 def parent(options: argparse.Namespace) -> int:
     """Adds up what the children report; a child that died is a failure with its seed."""
+    module = importlib.import_module(f"tests.soak.{options.name}")
+    chunk = getattr(module, "CHUNK", CHUNK)
     waiting = [
-        (min(CHUNK, options.count - first), options.seed + first // CHUNK)
-        for first in range(0, options.count, CHUNK)
+        (min(chunk, options.count - first), options.seed + first // chunk)
+        for first in range(0, options.count, chunk)
     ]
     running: list[tuple[int, int, subprocess.Popen[str]]] = []
     totals: dict[str, int] = {}
@@ -65,9 +67,11 @@ def parent(options: argparse.Namespace) -> int:
             totals[key] = totals.get(key, 0) + value
         print(f"seed {seed}: {count} cases, {len(failures)} failures so far", file=sys.stderr)
     print(f"{options.name}: {options.count} cases from seed {options.seed}")
-    for key, value in sorted(totals.items()):
-        print(f"  {key}: {value}")
-    module = importlib.import_module(f"tests.soak.{options.name}")
+    if hasattr(module, "conclude"):
+        failures += module.conclude(totals)
+    else:
+        for key, value in sorted(totals.items()):
+            print(f"  {key}: {value}")
     if options.count >= getattr(module, "FULL", options.count + 1):
         failures += [f"never ran: {name}" for name in sorted(module.expected() - totals.keys())]
     for failure in failures:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from minibcc.abi.bpf import MAX_INSNS
 from minibcc.records import Record
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from minibcc.abi.requests import Refusal
     from minibcc.btf.types import Func, Type
     from minibcc.isa.instruction import Instruction
+    from minibcc.kernel.verifier.explore import Walk
+    from minibcc.kernel.verifier.state import State
 
 
 class MapFacts(Record, frozen=False):
@@ -110,6 +113,23 @@ class Facts(Record):
     maps: Mapping[int, MapFacts]
     processed: int
     states: int
+
+
+class Witness(Record, frozen=False):
+    """Asks `verify` to keep the states that it held, for tests that compare them with runs.
+
+    With `every`, states are kept and compared at every instruction, else only where they always
+    may be; each visit that needs a walk of its own is kept. With `exact`, one state stands in for
+    another only if it holds all of it, so that every register of a kept state speaks for every
+    run; without, only registers that are live and, if they are numbers, marked precise do.
+    The walk ends after `limit` instructions. `walk` is the finished search; `held` are the states by slot, in the order of the visits.
+    """
+
+    every: bool = True
+    exact: bool = False
+    limit: int = MAX_INSNS
+    walk: Walk | None = None
+    held: dict[int, list[State]] = {}  # noqa: RUF012  # the walk puts its own there
 
 
 class Verdict(Record):

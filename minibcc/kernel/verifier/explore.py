@@ -41,13 +41,14 @@ from minibcc.kernel.verifier.state import (
 
 if TYPE_CHECKING:
     from minibcc.isa.instruction import Instruction
-    from minibcc.kernel.verifier.contract import Environment, Line, Source
+    from minibcc.kernel.verifier.contract import Environment, Line, Source, Witness
     from minibcc.kernel.verifier.fields import Field
     from minibcc.kernel.verifier.form import Shape
     from minibcc.kernel.verifier.log import Log
     from minibcc.kernel.verifier.prototypes import Prototype
 
 _MAX_ASIDE = 8192
+ALL_REGISTERS = 0x3FF
 _CONVERTED = {CTX, SOCKET, SOCK_COMMON, TCP_SOCK, BTF}
 _CALL = JMP | CALL
 _EXIT = JMP | EXIT
@@ -63,7 +64,14 @@ class Walk:
     `fields` are those of maps, for `fields.of_map`.
     """
 
-    def __init__(self, program: Source, environment: Environment, shape: Shape, log: Log) -> None:
+    def __init__(
+        self,
+        program: Source,
+        environment: Environment,
+        shape: Shape,
+        log: Log,
+        witness: Witness | None = None,
+    ) -> None:
         self.program = program
         self.environment = environment
         self.shape = shape
@@ -102,6 +110,23 @@ class Walk:
         self._whole = False
         self._last: Instruction | None = None
         self._touched: set[tuple[int, int]] = set()
+        self.witness = witness
+        self.exact = False
+        self.limit = MAX_INSNS
+        if witness is not None:
+            self._testify(witness)
+
+    def _testify(self, witness: Witness) -> None:
+        """Keeps and compares states as the witness asks."""
+        witness.walk, witness.held = self, {}
+        self.often = True
+        self.limit = witness.limit
+        if witness.every:
+            for slot in self.shape.order:
+                self.shape.prune[slot] = 1
+        if witness.exact:
+            self.exact = True
+            self.live = [ALL_REGISTERS] * len(self.live)
 
     # --- what the other modules ask for -----------------------------------------------------
 
@@ -231,12 +256,12 @@ class Walk:
         insns = self.shape.insns
         points = self.shape.prune
         detail = self.log.detail
-        seen, checked = self.seen, self._checked
+        seen, checked, limit = self.seen, self._checked, self.limit
         while True:
             slot = self.slot
             insn = insns[slot]
             self.processed += 1
-            if self.processed > MAX_INSNS:
+            if self.processed > limit:
                 self._too_large()
             state = self.state
             if points[slot] and prune.visited(self):

@@ -132,7 +132,7 @@ def visited(walk: Walk) -> bool:
                 if not force and walk.jumps - jumps < 20 and walk.processed - processed < 100:
                     keep = False
         else:
-            hit = _covers(walk, old, state, within_only=walk.looped)
+            hit = _covers(walk, old, state, within_only=walk.looped or walk.exact)
         if hit:
             checkpoint.hits += 1
             precision.mark_like(walk, old)
@@ -160,6 +160,8 @@ def _keep(walk: Walk, known: list[Checkpoint]) -> None:
     state.links = {}
     known.insert(0, Checkpoint(kept))
     walk.checkpoints += 1
+    if walk.witness is not None:
+        walk.witness.held.setdefault(walk.slot, []).append(kept)
     walk.last_checkpoint = walk.jumps, walk.processed
 
 

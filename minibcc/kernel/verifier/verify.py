@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from minibcc.abi.requests import Refusal
 from minibcc.kernel.verifier import context, depth, prototypes
-from minibcc.kernel.verifier.contract import Environment, Facts, Source, Verdict
+from minibcc.kernel.verifier.contract import Environment, Facts, Source, Verdict, Witness
 from minibcc.kernel.verifier.explore import Walk
 from minibcc.kernel.verifier.form import Shape, prepare
 from minibcc.kernel.verifier.log import Log
 from minibcc.kernel.verifier.state import Frame, Refused, kind_name
 
 
-def verify(program: Source, environment: Environment | None = None) -> Verdict:
+def verify(
+    program: Source, environment: Environment | None = None, witness: Witness | None = None
+) -> Verdict:
     """Walks every path of `program`; raises nothing for whatever bytes it is given."""
     log = Log(program.log_level)
     walk: Walk | None = None
     try:
         shape = prepare(program)
-        walk = Walk(program, environment or Environment(), shape, log)
+        walk = Walk(program, environment or Environment(), shape, log, witness)
         if log.keep:
             for number, start in enumerate(shape.starts[:-1]):
                 log.write(f"func#{number} @{start}\n")
