@@ -108,9 +108,7 @@ class Checker:
         self.load = load
         self.callers: list[tuple[int, list[int]]] = []
         self.call: tuple[int, list[int]] = (-1, [])
-        self.values: dict[int, set[int]] = {
-            key: {address} for key, address in self.direct.items()
-        }
+        self.values: dict[int, set[int]] = {key: {address} for key, address in self.direct.items()}
         self.records: set[int] = set()
         self.inner: dict[int, MapFacts] = {}
         self.good: set[tuple[int, int]] = set()
@@ -310,9 +308,7 @@ class Checker:
         assert packet is not None
         if base == PACKET_END:
             return value == packet.end
-        start, end = (
-            (packet.start, packet.end) if base == PACKET else (packet.meta, packet.start)
-        )
+        start, end = (packet.start, packet.end) if base == PACKET else (packet.meta, packet.start)
         if not self.at(register, place, (start,)):
             return False
         if register.room == AT_END:
@@ -368,8 +364,8 @@ class Bench:
                     value = content(rng, map.value_size)
                     if map.per_cpu:
                         value = value.ljust(map.stride, b"\0") * self.kernel.cpus
-                    request = MapUpdate(self.fds[number], key.to_bytes(map.key_size, "little"), value)
-                    self.system.bpf(request)
+                    place = key.to_bytes(map.key_size, "little")
+                    self.system.bpf(MapUpdate(self.fds[number], place, value))
 
     def judge(self, source: Source, witness: Witness) -> Verdict:
         return verify(replace(source, maps=self.facts), self.environment, witness)
@@ -380,18 +376,13 @@ class Bench:
         assert verdict.facts is not None
         request = ProgLoad(source.prog_type, encode(source.instructions))
         facts = replace(verdict.facts, dead=frozenset())
-        program = images.build(
-            self.kernel, request, source.instructions, self._named(), facts, None
-        )
+        program = images.build(self.kernel, request, source.instructions, self.maps, facts, None)
         checker = Checker(witness, self.by_address, self.direct)
         for seed in seeds:
             rng = random.Random(seed)
             self.fill(rng)
             self._run(program, source.prog_type, checker, rng)
         return checker.checked
-
-    def _named(self) -> dict[int, Map]:
-        return self.maps
 
     def _run(self, program: Any, kind: ProgType, checker: Checker, rng: random.Random) -> None:
         kernel = self.kernel

@@ -1,53 +1,60 @@
-"""An accepted program never faults: random programs that the verifier takes run on packets. And no
-bytes whatever make the verifier itself stumble."""
+"""An accepted program never faults, and is at every instruction where the verifier held it to be:
+random programs on inputs of chance. And no bytes whatever make the verifier itself stumble."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from itertools import islice
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibcc.abi.bpf import ProgType
-from minibcc.abi.requests import MapCreate, ProgLoad, ProgramRefused, ProgTestRun
-from minibcc.isa.instruction import LD_IMM64, Instruction, decode, encode
+from minibcc.isa.instruction import Instruction, decode
 from minibcc.isa.opcodes import OPCODES
-from minibcc.kernel.verifier.contract import Source
+from minibcc.kernel.verifier.contract import Source, Witness
+from minibcc.kernel.verifier.state import number
 from minibcc.kernel.verifier.verify import verify
-from tests.kernel.support import boot
-from tests.verifier import generate
+from tests.verifier import careful, generate
+from tests.verifier.concrete import Bench, Unsound
 
-RUNNABLE = (ProgType.SOCKET_FILTER, ProgType.SCHED_CLS, ProgType.XDP)
-PACKETS = (bytes(range(14)), bytes(60), bytes(range(256)))
+I = Instruction  # noqa: E741  # programs are written in it, many on a line
 
 
-def test_accepted_programs_do_not_fault() -> None:
-    system = boot()
-    fds = {
-        number: system.bpf(
-            MapCreate(facts.type, facts.key_size, facts.value_size, facts.max_entries)
-        )
-        for number, facts in generate.MAPS.items()
-    }
-    accepted = 0
-    for source in islice(generate.programs(77), 600):
-        if source.prog_type not in RUNNABLE:
-            continue
-        slots = [
-            insn._replace(imm=fds[insn.imm]) if insn.code == LD_IMM64 and insn.src else insn
-            for insn in source.instructions
-        ]
-        try:
-            loaded = system.bpf(ProgLoad(source.prog_type, encode(slots)))
-        except ProgramRefused:
-            continue
-        accepted += 1
-        for data in PACKETS:
-            system.bpf(ProgTestRun(loaded.fd, data))
-        system.close(loaded.fd)
-    for fd in fds.values():
-        system.close(fd)
-    assert accepted >= 25
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    made = Bench(generate.MAPS)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("programs", (careful.programs, generate.programs))
+@pytest.mark.parametrize(("every", "exact"), ((True, True), (True, False), (False, False)))
+def test_accepted_programs_stay_where_the_verifier_held_them(
+    bench: Bench, programs: Callable[[int], Iterator[Source]], every: bool, exact: bool
+) -> None:
+    accepted = compared = 0
+    for index, source in enumerate(islice(programs(77), 150)):
+        witness = Witness(every, exact, limit=3000)
+        verdict = bench.judge(source, witness)
+        if verdict.accepted:
+            accepted += 1
+            compared += bench.try_out(source, witness, verdict, range(2 * index, 2 * index + 2))
+    assert accepted >= 40
+    assert compared > accepted * (20 if every else 4)
+
+
+def test_a_state_that_is_too_narrow_is_noticed(bench: Bench) -> None:
+    code = (I(0x85, imm=7), I(0x57, 0, imm=0xFF), I(0xBF, 7, 0), I(0xB7, 0), I(0x95))
+    source = Source(code, ProgType.KPROBE)
+    witness = Witness(exact=True)
+    verdict = bench.judge(source, witness)
+    bench.try_out(source, witness, verdict, range(2))
+    for state in witness.held[3]:
+        state.frame.registers[7] = number(0x100)
+    with pytest.raises(Unsound, match="R7="):
+        bench.try_out(source, witness, verdict, range(2))
 
 
 SMALL = st.sampled_from((0, 1, 2, 3, 4, 8, 16, 25, 131, -1, -8, -16))

@@ -122,7 +122,8 @@ class Witness(Record, frozen=False):
     may be; each visit that needs a walk of its own is kept. With `exact`, one state stands in for
     another only if it holds all of it, so that every register of a kept state speaks for every
     run; without, only registers that are live and, if they are numbers, marked precise do.
-    The walk ends after `limit` instructions. `walk` is the finished search; `held` are the states by slot, in the order of the visits.
+    The walk ends after `limit` instructions. `walk` is the finished search; `held` are the states
+    by slot, in the order of the visits.
     """
 
     every: bool = True
