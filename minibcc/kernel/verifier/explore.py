@@ -232,7 +232,8 @@ class Walk:
         """Jumps, or (a bounded number of times) goes on: what a loop changes is forgotten."""
         other = self.fork(self.slot + 1)
         other.goto_depth += 1
-        earlier = prune.earlier_visit(self.state, self.slot)
+        here = self.state.parent or self.state  # what was kept at this very visit
+        earlier = prune.earlier_visit(here, self.slot)
         if earlier is not None:
             prune.widen(earlier, other)
         self.slot += insn.off + 1
