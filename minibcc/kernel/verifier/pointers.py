@@ -33,7 +33,6 @@ from minibcc.kernel.verifier.state import (
     Register,
     kind_name,
     scalar,
-    undecided,
 )
 from minibcc.kernel.verifier.tnum import U64
 from minibcc.kernel.verifier.values import ANY, S64_MAX, S64_MIN, Range, deduce, signed64
@@ -124,8 +123,8 @@ def move(
     base = pointer.kind & BASE
     if base == MEMORY and pointer.kind & UNTRUSTED:
         if reversed_:
-            # Linux 6.18 leaves the number as it was, and then believes in a wrong value.
-            raise undecided("a number plus a pointer to memory that is not trusted")
+            # Linux 6.18 takes the sum for the number that stood on the left, which it is not.
+            return scalar(ANY, walk.slot)
         return pointer  # loads there may fault, so that it does not matter where it points
     if base not in _MOVABLE and not (
         base == MAP and value.known and not value.value and operation == ADD
