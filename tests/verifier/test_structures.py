@@ -9,11 +9,13 @@ from random import Random
 import pytest
 
 from minibcc.abi.bpf import AttachType, MapType, ProgType
+from minibcc.abi.tracepoints import nullable
 from minibcc.btf.layout import Kind
-from minibcc.btf.types import Array, Func, FuncProto, Int, Member, Param, Ptr, Struct, Type
+from minibcc.btf.types import Array, Func, FuncProto, Int, Member, Param, Ptr, Struct, Type, Typedef
 from minibcc.isa.text import assemble
 from minibcc.kernel.verifier.contract import Environment, MapFacts, Source, Verdict
 from minibcc.kernel.verifier.verify import verify
+from tests import live
 from tests.verifier import oracle
 
 U32 = Int("unsigned int", 4, False)
@@ -33,6 +35,7 @@ class Types:
 
 
 KERNEL = Environment(Types(), 2, True)
+RAW = "btf_trace_"
 CURRENT = "call bpf_get_current_task_btf#158\n"
 EXIT = "\nr0 = 0\nexit"
 
@@ -122,6 +125,40 @@ def test_traced_arguments(text: str, attach: AttachType, accepted: bool) -> None
     assert verdict.accepted == accepted
 
 
+HOOK = Func("bpf_lsm_file_open", FuncProto(Int("int", 4, True), (Param("file", Ptr(FILE)),)))
+VOID_HOOK = Func("bpf_lsm_file_free_security", FuncProto(None, (Param("file", Ptr(FILE)),)))
+
+
+@pytest.mark.parametrize(
+    ("hook", "text", "message"),
+    [
+        (HOOK, "r1 = *(u64 *)(r1 +0)\nr1 = *(u32 *)(r1 +0)\nr0 = 0", ""),
+        (HOOK, "r0 = -1", ""),
+        (
+            HOOK,
+            "r0 = 1",
+            "At program exit the register R0 has smin=1 smax=1 should have been in [-4095, 0]",
+        ),
+        (
+            HOOK,
+            "r0 = *(u64 *)(r1 +0)",
+            "At program exit the register R0 is not a known value (trusted_ptr_)",
+        ),
+        (VOID_HOOK, "r0 = 1", ""),
+        (VOID_HOOK, "r1 = 1", ""),
+    ],
+)
+def test_security_hooks(hook: Func, text: str, message: str) -> None:
+    source = Source(
+        tuple(assemble(text + "\nexit")),
+        ProgType.LSM,
+        AttachType.LSM_MAC,
+        attach_func=hook,
+    )
+    verdict = verify(source, KERNEL)
+    assert (verdict.refusal.message if verdict.refusal else "") == message
+
+
 class Live:
     """The types of the kernel that this machine runs."""
 
@@ -170,6 +207,40 @@ def test_every_kind_of_field_as_the_kernel() -> None:
         message = verdict.refusal.message if verdict.refusal else ""
         assert (verdict.errno, message in log) == (number, True), f"{text}\n{message}\n{log}"
     assert undecided < 20
+
+
+@pytest.mark.kernel
+def test_arguments_of_tracepoints_as_the_kernel() -> None:
+    """A load through an argument, where it may be null and where it may not."""
+    if reason := oracle.available():
+        pytest.skip(reason)
+    if not Path("/sys/kernel/btf/vmlinux").exists():
+        pytest.skip("the kernel has no BTF")
+    types = Live()
+    here = Environment(types, 0, True)
+    rng = Random(2)
+    points = [(id, name) for id, name in types.types.named(Kind.TYPEDEF) if name.startswith(RAW)]
+    points = [point for point in points if nullable(point[1][len(RAW) :])] + rng.sample(points, 60)
+    for id, name in points:
+        point = types.types.type(id)
+        assert isinstance(point, Typedef)
+        assert isinstance(point.of, Ptr)
+        proto = point.of.to
+        assert isinstance(proto, FuncProto)
+        for number in range(len(proto.params)):
+            code = assemble(f"r2 = *(u64 *)(r1 +{8 * number})\nr3 = *(u8 *)(r2 +0)" + EXIT)
+            source = Source(
+                tuple(code),
+                ProgType.TRACING,
+                AttachType.TRACE_RAW_TP,
+                attach_func=Func(name[len(RAW) :], proto),
+            )
+            verdict = verify(source, here)
+            errno, log = live.verdict(
+                code, ProgType.TRACING, AttachType.TRACE_RAW_TP, attach_btf_id=id
+            )
+            message = verdict.refusal.message if verdict.refusal else ""
+            assert (verdict.errno, message in log) == (errno, True), f"{name} {number}\n{log}"
 
 
 def test_lists_in_map_values_are_not_decided() -> None:

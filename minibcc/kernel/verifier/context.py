@@ -10,7 +10,7 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING
 
-from minibcc.abi.bpf import MapType, ProgType
+from minibcc.abi.bpf import AttachType, MapType, ProgType
 from minibcc.abi.contexts import context_of
 from minibcc.abi.helpers import helper
 from minibcc.isa import opcodes
@@ -65,6 +65,25 @@ _STRUCTURES = {
     MapType.QUEUE: "bpf_queue_stack",
     MapType.STACK: "bpf_queue_stack",
 }
+
+_TRACED = (ProgType.TRACING, ProgType.LSM)
+"""Types whose context is the arguments of a function of the kernel."""
+_MAX_ERRNO = 4095
+_BOOL_HOOKS = ("bpf_lsm_audit_rule_known", "bpf_lsm_inode_xattr_skipcap")
+
+
+def returns(walk: Walk) -> tuple[int, int] | None:
+    """What a program may return; of an LSM program its hook says it."""
+    func = walk.program.attach_func
+    if walk.program.prog_type != ProgType.LSM or func is None:
+        return table(walk).returns
+    return (0, 1) if func.name in _BOOL_HOOKS else (-_MAX_ERRNO, 0)
+
+
+def returns_nothing(walk: Walk) -> bool:
+    """Whether R0 is of no meaning at the program's end: the hook of an LSM program is void."""
+    func = walk.program.attach_func
+    return walk.program.prog_type == ProgType.LSM and func is not None and not func.proto.result
 
 
 def map_structure(facts: object) -> str:
@@ -148,7 +167,7 @@ def _bad_context(offset: int, size: int) -> Refused:
 def load(walk: Walk, offset: int, size: int) -> Register:
     """The value of a field of the context."""
     func = walk.program.attach_func
-    if func is not None and walk.program.prog_type == ProgType.TRACING:
+    if func is not None and walk.program.prog_type in _TRACED:
         return structures.argument(walk, func, offset, size)
     field = table(walk).access(offset, size)
     if field is None:
@@ -204,7 +223,9 @@ def packet_load(walk: Walk, insn: Instruction) -> None:
 
 def entry(walk: Walk, frame: Frame) -> None:
     """The registers at a program's start."""
-    traced = walk.program.prog_type == ProgType.TRACING and walk.program.attach_func is not None
+    traced = walk.program.prog_type in _TRACED and walk.program.attach_func is not None
+    if traced and walk.program.attach_type == AttachType.LSM_CGROUP:
+        raise undecided("LSM programs of a cgroup")
     if traced:
         structures.ready(walk)
     elif not table(walk).fields:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from errno import E2BIG, EACCES
 from typing import TYPE_CHECKING
 
-from minibcc.abi.bpf import MAX_CALL_FRAMES, STACK_SIZE, ProgType
+from minibcc.abi.bpf import MAX_CALL_FRAMES, STACK_SIZE, AttachType, ProgType
 from minibcc.isa.opcodes import CALL, JMP
 from minibcc.kernel.verifier.state import Refused
 
@@ -56,7 +56,11 @@ def _deepest(
             slot=walk.shape.starts[number],
         )
     size = max(1, walk.depths[number]) + 15 & ~15 if walk.depths[number] else 0
-    private = walk.program.prog_type in _PRIVATE and size >= _PRIVATE_MINIMUM
+    program = walk.program
+    private = size >= _PRIVATE_MINIMUM and (
+        program.prog_type in _PRIVATE
+        or (program.prog_type == ProgType.TRACING and program.attach_type != AttachType.TRACE_ITER)
+    )
     total = above if private else above + size
     if total > STACK_SIZE or size > STACK_SIZE:
         raise Refused(

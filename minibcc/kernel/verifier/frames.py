@@ -11,7 +11,7 @@ from __future__ import annotations
 from errno import E2BIG, EACCES, EINVAL
 from typing import TYPE_CHECKING
 
-from minibcc.abi.bpf import MAX_CALL_FRAMES, ProgFlags
+from minibcc.abi.bpf import MAX_CALL_FRAMES, ProgFlags, ProgType
 from minibcc.kernel.verifier import context, grants, locks, prototypes, prune
 from minibcc.kernel.verifier.log import state_text
 from minibcc.kernel.verifier.operands import clear_caller_saved, source
@@ -162,8 +162,10 @@ def leaks(walk: Walk, where: str) -> None:
 
 def _check_result(walk: Walk) -> None:
     """R0 at the end of the program, of a function that is verified on its own, of a timer's."""
-    register = source(walk, 0)
     frame = walk.state.frame
+    if not frame.function and context.returns_nothing(walk):
+        return
+    register = source(walk, 0)
     where = "At program exit"
     if frame.callback is not None:
         allowed: tuple[int, int] | None = frame.callback[:2]
@@ -181,7 +183,7 @@ def _check_result(walk: Walk) -> None:
             )
         return
     else:
-        allowed = context.table(walk).returns
+        allowed = context.returns(walk)
     if allowed is None:
         return
     if register.kind != SCALAR:
@@ -195,12 +197,14 @@ def _check_result(walk: Walk) -> None:
             origins=grants.origin(register),
         )
     walk.mark_precise(0)
-    _in_range(register, *allowed, where)
+    # What an LSM hook returns is an int.
+    _in_range(register, *allowed, where, walk.program.prog_type == ProgType.LSM)
 
 
-def _in_range(register: Register, low: int, high: int, where: str) -> None:
+def _in_range(register: Register, low: int, high: int, where: str, narrow: bool = False) -> None:
     value = register.range
-    if low <= value.smin and value.smax <= high:
+    smin, smax = (value.smin32, value.smax32) if narrow else (value.smin, value.smax)
+    if low <= smin and smax <= high:
         return
     held = ""
     if value.smin > S64_MIN:

@@ -12,12 +12,14 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING, TypeAlias
 
-from minibcc.abi.bpf import AttachType
+from minibcc.abi.bpf import AttachType, ProgType
+from minibcc.abi.tracepoints import nullable
 from minibcc.btf.types import Array, Enum, Int, Ptr, Struct, TypeTag, size_of, strip
 from minibcc.kernel.verifier import grants
 from minibcc.kernel.verifier.log import tnum_text
 from minibcc.kernel.verifier.state import (
     BTF,
+    MAYBE_NULL,
     MEMORY,
     READ_ONLY,
     TRUSTED,
@@ -68,9 +70,15 @@ def argument(walk: Walk, func: Func, offset: int, size: int) -> Register:
     if size != 8:
         raise _no_argument(func, f"size {size} must be 8", offset, size)
     target = strip(stripped.to)
-    if isinstance(target, Struct):
-        return pointer(BTF | (TRUSTED if raw else 0), walk.slot, object=target)
-    return scalar(ANY, walk.slot)
+    if target is None or isinstance(target, Int):
+        return scalar(ANY, walk.slot)
+    if not isinstance(target, Struct) or not target.complete:
+        raise _no_argument(func, f"arg{number} points to no structure", offset, size)
+    trusted = raw or walk.program.prog_type == ProgType.LSM
+    base = BTF | (TRUSTED if trusted else 0)
+    if raw and number in nullable(func.name):
+        return pointer(base | MAYBE_NULL, walk.slot, object=target, id=walk.new_id())
+    return pointer(base, walk.slot, object=target)
 
 
 def _no_argument(func: Func, why: str, offset: int, size: int) -> Refused:
