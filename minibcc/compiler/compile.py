@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minibcc.compiler import cache as caching
+from minibcc import cache as caching
 from minibcc.compiler.object import dump, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from minibcc.compiler.cache import Cache
+    from minibcc.cache import Cache
     from minibcc.compiler.front import Front
     from minibcc.compiler.lower.module import Lowered
     from minibcc.compiler.object import BpfObject
@@ -49,7 +49,7 @@ def compile(
     store = _cache(cache)
     if store is None:
         return _compile(text, target, file, cflags, cpu)[0]
-    key = caching.key((text, file, *cflags, "", target.fingerprint, cpu, caching.compiler_stamp()))
+    key = caching.key((text, file, *cflags, "", target.fingerprint, cpu, _stamp()))
     known = _recall(store.get(key))
     if known is not None:
         return known
@@ -125,6 +125,12 @@ def _cache(cache: Cache | bool | None) -> Cache | None:
     if cache is None or cache is True:
         return caching.default()
     return cache or None
+
+
+def _stamp() -> str:
+    """What identifies this compiler: its own files, the shipped headers, the packages it uses."""
+    folders = ("abi", "btf", "compiler", "isa", "include", "../include")
+    return caching.stamp(folders, ("llvmlite", "pycparser"))
 
 
 def _entry(obj: BpfObject, front: Front, file: str) -> bytes:

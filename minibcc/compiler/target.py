@@ -19,7 +19,7 @@ from minibcc.system.interface import read_file
 
 if TYPE_CHECKING:
     from minibcc.btf.types import Struct
-    from minibcc.compiler.cache import Cache
+    from minibcc.cache import Cache
     from minibcc.system.interface import Files
 
 BTF = "/sys/kernel/btf/vmlinux"
@@ -129,7 +129,7 @@ def _processors(system: Files) -> int:
 
 def _with_index(btf: Btf, cache: Cache | bool | None) -> Btf:
     """The same BTF with its index from the cache, or made, and kept there, now."""
-    from minibcc.compiler.cache import Cache, default, key
+    from minibcc.cache import Cache, default, key
 
     store = cache if isinstance(cache, Cache) else default() if cache is not False else None
     if store is None:

@@ -34,7 +34,7 @@ from typing import NamedTuple
 from minibcc import boot
 from minibcc.abi.bpf import ProgType
 from minibcc.bcc.loader import Module
-from minibcc.compiler.cache import Cache
+from minibcc.cache import Cache
 from minibcc.compiler.compile import compile
 from minibcc.compiler.object import BpfObject
 from minibcc.compiler.target import Target

@@ -11,7 +11,7 @@ import pytest
 from minibcc.btf.layout import Kind
 from minibcc.btf.show import spell
 from minibcc.btf.types import Struct
-from minibcc.compiler.cache import Cache
+from minibcc.cache import Cache
 from minibcc.compiler.target import BTF, RELEASE, Target, version
 from minibcc.errors import SystemUnavailable
 from minibcc.machine.tracefs import Tracefs
@@ -117,7 +117,7 @@ def test_an_index_that_the_kernel_lacks_is_kept(tmp_path: Path) -> None:
     cache = Cache(str(tmp_path / "cache"))
     bare = bytes(kernel_btf().data)
     first = target_of(files(bare), cache=cache)
-    (entry,) = (tmp_path / "cache").iterdir()
+    (entry,) = (tmp_path / "cache").glob("[!.]*")
     second = target_of(files(bare), cache=cache)
     assert second.btf.indexed and second.btf.index == first.btf.index == kernel_btf().index
     assert second.fingerprint == first.fingerprint

@@ -23,6 +23,7 @@ from weakref import WeakValueDictionary
 from minibcc.abi.bpf import MAX_CALL_FRAMES, MAX_TAIL_CALLS, STACK_SIZE
 from minibcc.kernel.vm.decode import rows
 from minibcc.kernel.vm.execution import CODE, FRAME_PITCH, FRAMES, Fault, Image, Run
+from minibcc.kernel.vm.kept import Object, parts_of
 from minibcc.kernel.vm.layouts import ProgramLayout
 from minibcc.kernel.vm.lift import lift, stubs
 from minibcc.kernel.vm.native import BEST, FAST, GOOD, HOT_NS, Level, session
@@ -100,7 +101,7 @@ class Jit:
             "callx": _CALLBACKS[6](self._guarded(self._callx)),
         }
         self._ask = _CALLBACKS[3](self._guarded(self._tail_call))
-        code = session().compile(stubs(), FAST)
+        code = session().objects.get(("stubs",), _stubs).code
         imports = {"state": ctypes.addressof(self._cells), "ask": _address(self._ask)}
         self._stubs = session().load(code, imports, ["start", "repeat", "tail_call"])
         self._fixed["tail_call"] = ctypes.c_void_p(self._stubs["tail_call"])
@@ -300,20 +301,25 @@ class Jit:
                 return done
         level = level or self.level
         llvm = session()
-        lifted = lift(image, llvm.header, debug=debug)
-        code = llvm.compile(lifted.text, level)
+
+        def make() -> Object:
+            lifted = lift(image, llvm.header, debug=debug)
+            return Object(lifted.symbols, llvm.compile(lifted.text, level))
+
+        keeps = image.program is not None and not debug
+        symbols, code = llvm.objects.get(parts_of(image, level), make) if keeps else make()
         callbacks = {
             symbol: self._symbol(symbol, image)
-            for symbol in lifted.symbols
+            for symbol in symbols
             if not symbol.startswith(NATIVE)
         }
         imports = {symbol: _address(callback) for symbol, callback in callbacks.items()}
-        for symbol in lifted.symbols:
+        for symbol in symbols:
             if symbol.startswith(NATIVE):
                 imports[symbol] = llvm.natives[symbol.removeprefix(NATIVE)]
-        library = llvm.load(code, imports, [f"f{start}" for start in lifted.functions])
+        library = llvm.load(code, imports, [f"f{start}" for start in image.starts])
         functions: dict[int, Callable[..., int]] = {
-            start: _FUNCTION(library[f"f{start}"]) for start in lifted.functions
+            start: _FUNCTION(library[f"f{start}"]) for start in image.starts
         }
         native = Native(
             self,
@@ -365,6 +371,10 @@ class Jit:
         if symbol in ("memmove", "memcpy"):
             return ctypes.memmove
         return self._fixed[symbol]
+
+
+def _stubs() -> Object:
+    return Object((), session().compile(stubs(), FAST))
 
 
 def _address(target: Any) -> int:

@@ -14,6 +14,7 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
+from minibcc.kernel.vm.kept import Object, Objects, user_cache
 from minibcc.records import Record
 
 if TYPE_CHECKING:
@@ -44,10 +45,12 @@ HOT = 5_000_000
 """Slots times runs after which a program is compiled again, with all the care there is."""
 HOT_NS = 20_000_000
 """The same for repeated runs, in the time that they took: about what such compiling takes."""
+LINKED = 64
+"""Objects that one linker loads: it keeps some kilobytes of each that is gone, until it goes."""
 
 
 class Session:
-    """The process's LLVM: a target machine per level, a pipeline per level, one linker."""
+    """The process's LLVM: a target machine per level, a pipeline per level, a linker."""
 
     def __init__(self) -> None:
         import llvmlite.binding as llvm
@@ -59,7 +62,9 @@ class Session:
         self.cpu: str = llvm.get_host_cpu_name()
         self.features: str = llvm.get_host_cpu_features().flatten()
         self.version = ".".join(map(str, llvm.llvm_version_info))
-        self.linker = llvm.create_lljit_compiler(self.machine(1), use_jit_link=False)
+        identity = f"{self.target.triple} {self.version} {self.cpu} {self.features}"
+        self.objects = Objects(identity, user_cache())
+        self.linker: Any = None
         self.libraries = 0
         self._machines: dict[int, Any] = {}
         self._pipelines: dict[Level, Any] = {}
@@ -80,16 +85,15 @@ class Session:
         machine = self._machines.get(level.codegen)
         if machine is None:
             machine = self._machines[level.codegen] = self.machine(level.codegen)
+        pipeline = self._pipelines.get(level)
+        if pipeline is None:
+            pipeline = self._pipelines[level] = self._pipeline(machine, level)
+        builder, manager = pipeline
         if level.optimize:
-            options = self.llvm.create_pipeline_tuning_options(speed_level=level.optimize)
-            options.loop_vectorization = options.slp_vectorization = True
-            builder = self.llvm.create_pass_builder(machine, options)
-            builder.getModulePassManager().run(module, builder)
+            manager = builder.getModulePassManager()
+            manager.run(module, builder)
+            _dispose(manager)
         elif level.passes:
-            pipeline = self._pipelines.get(level)
-            if pipeline is None:
-                pipeline = self._pipelines[level] = self._pipeline(machine, level)
-            builder, manager = pipeline
             for function in module.functions:
                 if not function.is_declaration:
                     manager.run(function, builder)
@@ -98,7 +102,12 @@ class Session:
 
     @functools.cached_property
     def natives(self) -> Any:
-        """The map operations of `natives.c`, addresses by name; some 50 ms the first time."""
+        """The map operations of `natives.c`, addresses by name."""
+        made = self.objects.get(("natives",), self._natives)
+        return self.load(made.code, {}, list(made.symbols))
+
+    def _natives(self) -> Object:
+        """Compiles them, which takes some 50 ms."""
         from importlib.resources import files
 
         text = files("minibcc.kernel.vm").joinpath("natives.ll").read_text()
@@ -111,15 +120,17 @@ class Session:
         for name in ("always_inliner", *GOOD.passes, "simplify_cfg"):
             getattr(manager, f"add_{name}_pass")()
         manager.run(module, builder)
+        _dispose(manager)
         names = [
             function.name
             for function in module.functions
             if not function.is_declaration and function.linkage == self.llvm.Linkage.external
         ]
-        return self.load(machine.emit_object(module), {}, names)
+        return Object(tuple(names), machine.emit_object(module))
 
     def _pipeline(self, machine: Any, level: Level) -> tuple[Any, Any]:
-        options = self.llvm.create_pipeline_tuning_options(speed_level=2)
+        options = self.llvm.create_pipeline_tuning_options(speed_level=level.optimize or 2)
+        options.loop_vectorization = options.slp_vectorization = True
         builder = self.llvm.create_pass_builder(machine, options)
         manager = self.llvm.create_new_function_pass_manager()
         for name in level.passes:
@@ -133,8 +144,21 @@ class Session:
             library.import_symbol(name, address)
         for name in exports:
             library.export_symbol(name)
+        if self.libraries % LINKED == 0:
+            self.linker = self.llvm.create_lljit_compiler(self.machine(1), use_jit_link=False)
         self.libraries += 1
-        return library.link(self.linker, f"program{self.libraries}")
+        loaded = library.link(self.linker, f"program{self.libraries}")
+        loaded.linker = self.linker  # stays as long, no longer
+        return loaded
+
+
+def _dispose(manager: Any) -> None:
+    """Frees a pass manager. Of its two classes' ways to do so, llvmlite 0.50 takes the one that
+    does nothing."""
+    from llvmlite.binding.newpassmanagers import NewPassManager
+
+    NewPassManager._dispose(manager)
+    manager.detach()
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from minibcc.abi.bpf import MapType
 from minibcc.btf.decode import Btf
 from minibcc.btf.encode import encode
 from minibcc.btf.types import Int
-from minibcc.compiler.cache import Cache
+from minibcc.cache import Cache
 from minibcc.compiler.compile import compile, stages
 from minibcc.compiler.target import Target
 from minibcc.errors import CompileError, UsageError
@@ -142,16 +142,16 @@ def test_a_stage_before_the_error_still_prints(target: Target) -> None:
 def test_a_second_compile_takes_what_the_first_made(target: Target, tmp_path: Path) -> None:
     cache = Cache(str(tmp_path))
     first = compile(TEXT, target, file="hello.c", cache=cache)
-    (entry,) = tmp_path.iterdir()
+    (entry,) = tmp_path.glob("[!.]*")
     made = entry.stat().st_mtime_ns
     assert compile(TEXT, target, file="hello.c", cache=cache) == first
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.glob("[!.]*"))) == 1
     assert entry.stat().st_mtime_ns >= made
     compile(TEXT, target, file="hello.c", cpu="v3", cache=cache)
     compile(TEXT, target, file="other.c", cache=cache)
     compile(TEXT, target, file="hello.c", cflags=["-DX=1"], cache=cache)
     compile(TEXT + "\n", target, file="hello.c", cache=cache)
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.glob("[!.]*"))) == 5
 
 
 def test_a_changed_include_is_seen(target: Target, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_changed_include_is_seen(target: Target, tmp_path: Path) -> None:
 def test_a_damaged_entry_is_made_again(target: Target, tmp_path: Path) -> None:
     cache = Cache(str(tmp_path))
     first = compile(TEXT, target, cache=cache)
-    (entry,) = tmp_path.iterdir()
+    (entry,) = tmp_path.glob("[!.]*")
     entry.write_bytes(entry.read_bytes()[:-1] + b"?")
     assert compile(TEXT, target, cache=cache) == first
 
@@ -182,7 +182,7 @@ import sys
 from minibcc.btf.decode import Btf
 from minibcc.btf.encode import encode
 from minibcc.btf.types import Int
-from minibcc.compiler.cache import Cache
+from minibcc.cache import Cache
 from minibcc.compiler.compile import compile
 from minibcc.compiler.target import Target
 target = Target(Btf(encode([Int("int", 4, True)]).data), (6, 18, 0), lambda category, event: None)
