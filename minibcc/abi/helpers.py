@@ -92,6 +92,11 @@ def helper(number: int) -> Helper | None:
     return None if line is None else _row(line)
 
 
+def row(number: int) -> Helper:
+    """The same of a number that is known to have one."""
+    return _row(_read()[number])
+
+
 def _read() -> dict[int, str]:
     """Number to line; fills `_numbers`."""
     if not _lines:

@@ -14,7 +14,7 @@ None stands for void wherever a type stands.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from minibcc.records import Record
 
@@ -282,9 +282,14 @@ Type: TypeAlias = (
 )
 
 
+QUALIFIERS: Final = (Const, Volatile, Restrict, TypeTag)
+ALIASES: Final = (*QUALIFIERS, Typedef)
+"""What stands in front of a type. (Tuples: ``A | B`` is computed each time.)"""
+
+
 def strip(type: Type | None) -> Type | None:
     """Without typedefs, qualifiers and type tags."""
-    while isinstance(type, Const | Volatile | Restrict | TypeTag | Typedef):
+    while isinstance(type, ALIASES):
         type = type.of
     return type
 

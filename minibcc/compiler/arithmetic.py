@@ -5,9 +5,11 @@ The data model is that of BPF: LP64, little endian, plain char signed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from minibcc.btf.types import (
+    ALIASES,
+    QUALIFIERS,
     Array,
     Const,
     Enum,
@@ -48,6 +50,8 @@ LDOUBLE = Float("long double", 16)
 VOID_POINTER = Ptr(None)
 CHAR_POINTER = Ptr(CHAR)
 
+_NUMBERS: Final = (Int, Enum)
+
 _BY_SIZE = {
     (4, True): INT,
     (4, False): UINT,
@@ -66,7 +70,7 @@ def by_size(size: int, signed: bool) -> Int:
 def integer(type: Type | None) -> Int | Enum | None:
     """The integer or enum type behind typedefs and qualifiers, None if it is neither."""
     stripped = strip(type)
-    return stripped if isinstance(stripped, Int | Enum) else None
+    return stripped if isinstance(stripped, _NUMBERS) else None
 
 
 def pointer(type: Type | None) -> Ptr | None:
@@ -95,7 +99,7 @@ def is_bool(type: Type | None) -> bool:
 
 def signed(type: Type | None) -> bool:
     stripped = strip(type)
-    return isinstance(stripped, Int | Enum) and stripped.signed
+    return isinstance(stripped, _NUMBERS) and stripped.signed
 
 
 def promote(type: Type, bits: int = 0) -> Type:
@@ -127,19 +131,19 @@ def common(a: Type, b: Type) -> Type:
 
 def unqualified(type: Type | None) -> Type | None:
     """Without qualifiers at the top; a typedef that hides none stays."""
-    while isinstance(type, Const | Volatile | Restrict | TypeTag):
+    while isinstance(type, QUALIFIERS):
         type = type.of
     inner: Type | None = type
     while isinstance(inner, Typedef):
         inner = inner.of
-        if isinstance(inner, Const | Volatile | Restrict | TypeTag):
+        if isinstance(inner, QUALIFIERS):
             return unqualified(inner)
     return type
 
 
 def qualified(type: Type | None, like: Type | None) -> Type | None:
     """`type` with the const and volatile that stand at the top of `like`."""
-    while isinstance(like, Const | Volatile | Restrict | TypeTag | Typedef):
+    while isinstance(like, ALIASES):
         if isinstance(like, Const) and not is_const(type):
             type = Const(type)
         elif isinstance(like, Volatile):
@@ -149,7 +153,7 @@ def qualified(type: Type | None, like: Type | None) -> Type | None:
 
 
 def is_const(type: Type | None) -> bool:
-    while isinstance(type, Const | Volatile | Restrict | TypeTag | Typedef):
+    while isinstance(type, ALIASES):
         if isinstance(type, Const):
             return True
         type = type.of
@@ -169,7 +173,7 @@ def wrap(value: int, type: Type | None) -> int:
     stripped = strip(type)
     if isinstance(stripped, Int) and stripped.bool:
         return int(value != 0)
-    if isinstance(stripped, Int | Enum):
+    if isinstance(stripped, _NUMBERS):
         bits = stripped.size * 8
         value &= (1 << bits) - 1
         return value - (1 << bits) if stripped.signed and value >> (bits - 1) else value

@@ -1,19 +1,25 @@
 """LLVM assembly to BPF machine code, by LLVM's own optimiser and BPF back end.
 
-LLVM is loaded here and nowhere else in the compiler; its target machine and pass builder are made
-once a process and cpu. Its BPF back end *ends the process* for what it cannot do, so lowering
-refuses all such forms that it knows, and a module that it calls doubtful is compiled by a child
-process, whose end is an error here. The stack is checked later, on the emitted code, which alone
-knows how objects came to share it: LLVM's own limit is raised out of the way first.
+LLVM is loaded here and nowhere else in the compiler, in a thread beside the front end, because that
+takes as long as the front end does and mostly needs no Python; its target machine and pass builder
+are made once a process and cpu. Its BPF back end *ends the process* for what it cannot do, so
+lowering refuses all such forms that it knows, and a module that it calls doubtful is compiled by a
+child process, whose end is an error here. The stack is checked later, on the emitted code, which
+alone knows how objects came to share it: LLVM's own limit is raised out of the way first.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minibcc.errors import CompileError
+
+if TYPE_CHECKING:
+    from threading import Thread
 
 CPUS = ("v1", "v2", "v3", "v4")
 _STACK = 32_000
@@ -38,8 +44,31 @@ def _tools(cpu: str) -> tuple[Any, Any]:
     return machine, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(2))
 
 
+_loading: list[Thread] = []
+
+
+def begin(cpu: str) -> None:
+    """Starts to load LLVM for `cpu`, once a process. It neither ends nor forks before that is
+    done: LLVM would be taken down, or copied, while it is being set up."""
+    if _loading:
+        return
+    from threading import Thread
+
+    _loading.append(Thread(target=_load, args=(cpu,), name="loading LLVM"))
+    _loading[0].start()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_loading[0].join)
+
+
+def _load(cpu: str) -> None:
+    with suppress(Exception):  # whoever needs it meets the same, and can tell
+        _tools(cpu)
+
+
 def optimize(text: str, cpu: str) -> Any:
     """The module after LLVM's O2 pipeline. Raises RuntimeError for malformed assembly."""
+    for thread in _loading:
+        thread.join()
     _, builder = _tools(cpu)
     module = _llvm().parse_assembly(text)
     module.verify()

@@ -61,10 +61,12 @@ def compile(
 def _compile(
     text: str, target: Target, file: str, cflags: Sequence[str], cpu: str
 ) -> tuple[BpfObject, Front]:
+    from minibcc.compiler.codegen import begin
     from minibcc.compiler.depth import deep
     from minibcc.compiler.front import front
     from minibcc.compiler.lower.module import lower
 
+    begin(cpu)
     with deep(file, text):
         done = front(text, file, target, cflags)
         return back(done, lower(done.unit, cpu, done.sources), cpu), done

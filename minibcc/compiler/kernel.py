@@ -116,14 +116,14 @@ class KernelNames:
 
     def helper(self, name: str) -> Helper | None:
         """A helper, by the name that C calls it by (``bpf_ktime_get_ns``)."""
-        from minibcc.abi.helpers import helpers, number_of
+        from minibcc.abi.helpers import number_of, row
 
         if not name.startswith("bpf_"):
             return None
         number = number_of(name)
         if number is None:
             return None
-        return Helper(name, number, self._prototype(helpers()[number].prototype))
+        return Helper(name, number, self._prototype(row(number).prototype))
 
     def helper_names(self) -> list[str]:
         from minibcc.abi.helpers import helpers

@@ -196,9 +196,9 @@ class Calls(Expressions):
         if wanted and given:
             return self.implicit(value, param.type or c.VOID_POINTER)
         if wanted and c.integer(value.type) is not None and fold(value) != 0:
-            from minibcc.abi.helpers import helpers
+            from minibcc.abi.helpers import row
 
-            kinds = helpers()[helper.number].arguments
+            kinds = row(helper.number).arguments
             kind = kinds[index].kind if index < len(kinds) else "anything"
             if kind in ("mem", "map_key", "map_value", "map_ptr", "ctx", "const_map_ptr"):
                 place = isinstance(value, tree.Load)

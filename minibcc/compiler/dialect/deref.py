@@ -103,9 +103,9 @@ class Provenance:
                     self._variables[owner] = self._variables.get(owner, 0) | KERNEL
             return
         if isinstance(callee, tree.Helper):
-            from minibcc.abi.helpers import helpers
+            from minibcc.abi.helpers import row
 
-            kinds = helpers()[callee.number].arguments
+            kinds = row(callee.number).arguments
             for kind, argument in zip(kinds, call.arguments, strict=False):
                 owner = _pointed(argument)
                 if owner is not None and kind.flags & {"write", "uninit"}:
@@ -196,9 +196,9 @@ class Provenance:
             case tree.Function():
                 return self._results.get(callee, 0)
             case tree.Helper(number=number):
-                from minibcc.abi.helpers import helpers
+                from minibcc.abi.helpers import row
 
-                kind = helpers()[number].result.kind
+                kind = row(number).result.kind
                 if kind == "btf_id":
                     return TRUSTED
                 return DIRECT if kind in _RETURNS_MEMORY else KERNEL
