@@ -317,10 +317,19 @@ class Builtins(Expressions):
         operand = self.convert(operand, self.kind(e.arguments[1].type), kind)
         simple = operation in ("add", "sub")
         self._need_v3(e, used or not simple)
+        if simple and not self.module.fetching_atomics:
+            return self._add_atomically(operation, address, operand, kind)
         before = self._exchange(operation, address, operand, kind)
         if not used:
             return before
         return self.value(f"{operation} {kind.ir} {before}, {operand}") if new else before
+
+    def _add_atomically(self, operation: str, address: str, operand: str, kind: Kind) -> str:
+        """Below v3, where BPF has this one operation. LLVM makes another of adding what it finds to
+        be 0, and then has no instruction for it, unless the access is volatile."""
+        if operation == "sub":
+            operand = self.value(f"sub {kind.ir} 0, {operand}")
+        return self._exchange("volatile add", address, operand, kind)
 
     def _exchange(self, operation: str, address: str, operand: str, kind: Kind) -> str:
         return self.value(
