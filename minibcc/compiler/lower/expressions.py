@@ -132,7 +132,8 @@ class Expressions(Memory, ABC):
         for offset, width, type, value in rest:
             operand = self.rvalue(value)
             self.mark(value.span)
-            self.store(operand, self.part(place, offset, width, type), self.kind(type))
+            part = self.part(place, kind.size, offset, width, type)
+            self.store(operand, part, self.kind(type))
 
     # --- places ---
 
@@ -162,9 +163,9 @@ class Expressions(Memory, ABC):
         return Place(pointer, align, is_volatile(e.type))
 
     def _field(self, e: tree.Field) -> Place:
-        place = self.place(e.base)
+        place, size = self.place(e.base), self.kind(e.base.type).size
         self.mark(e.span)
-        found = self.part(place, e.offset, e.member.bits, e.member.type)
+        found = self.part(place, size, e.offset, e.member.bits, e.member.type)
         if is_volatile(e.type) and not found.volatile:
             return found._replace(volatile=True)
         return found

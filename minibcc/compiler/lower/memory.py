@@ -105,12 +105,13 @@ class Memory(Arithmetic):
             return pointer
         return self.value(f"getelementptr inbounds i8, ptr {pointer}, i64 {size}")
 
-    def part(self, place: Place, offset: int, width: int, type: Type) -> Place:
-        """The object of `type` that lies `offset` bits into `place`; `width` as in Place."""
+    def part(self, place: Place, size: int, offset: int, width: int, type: Type) -> Place:
+        """The object of `type` that lies `offset` bits into the `size` bytes at `place`; `width` as
+        in Place."""
         start, unit = offset // 8, 0
         bit = offset % 8
         if width:
-            start, bit, unit = _bitfield(offset, width, size_of(type))
+            start, bit, unit = _bitfield(offset, width, size_of(type), size)
         pointer = self.offset(place.pointer, start)
         align = gcd(place.align, start) if start else place.align
         if width:
@@ -118,13 +119,15 @@ class Memory(Arithmetic):
         return Place(pointer, align, place.volatile, bit, width)
 
 
-def _bitfield(offset: int, width: int, size: int) -> tuple[int, int, int]:
+def _bitfield(offset: int, width: int, size: int, around: int) -> tuple[int, int, int]:
     """First byte, bit in it, and alignment of the unit that a bitfield is accessed in: the unit of
-    its declared type where the field lies within one (C's usual layout), else the bytes it
-    touches."""
+    its declared type where the field lies within one (C's usual layout) that ends within the
+    `around` bytes of the struct (a packed one may end before), else the bytes it touches."""
     if offset % (size * 8) + width <= size * 8:
         unit = 8
         while offset % unit + width > unit:
             unit *= 2
-        return offset // unit * unit // 8, offset % unit, unit // 8
+        start = offset // unit * unit // 8
+        if start + unit // 8 <= around:
+            return start, offset % unit, unit // 8
     return offset // 8, offset % 8, 1
