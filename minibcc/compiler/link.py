@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from minibcc.compiler.tree import Function, Unit
     from minibcc.diagnostics import Diagnostic, Sources
 
+DATA_ALIGN = 64
+"""A multiple of what anything in a section of globals is aligned to."""
 _FRAME = 10
 _MOV64_X, _ADD64_K, _OR64_X = 0xBF, 0x07, 0x4F
 _LDX, _STORES = 1, (2, 3)
@@ -74,6 +76,7 @@ class _Linker:
         self.problems: list[Diagnostic] = []
         self.maps = {map.name: map for map in unit.maps}
         self.data: dict[str, MapSpec] = {}
+        self.starts, self.contents = data_sections(file)
         self.types = TypeInfo(unit.maps)
         lines = positions(file)
         self.codes = {
@@ -172,7 +175,7 @@ class _Linker:
         if section is not None and section.name.startswith(SECTION):
             return section.name.removeprefix(SECTION)
         if section is not None and section.flags & elf.SHF_ALLOC and insn.code == LD_IMM64:
-            offset = symbol.value + insn.imm
+            offset = self.starts[section.number] + symbol.value + insn.imm
             insns[at] = insn._replace(src=Pseudo.MAP_VALUE, imm=0)
             insns[at + 1] = insns[at + 1]._replace(imm=offset)
             out.append(Relocation(at, self._data_map(section), True, offset))
@@ -270,23 +273,23 @@ class _Linker:
         """The map that holds a section of globals."""
         if section.name not in self.data:
             read_only = section.name.startswith(".rodata")
+            content = bytes(self.contents[section.name])
             self.data[section.name] = MapSpec(
                 name=section.name,
                 type=MapType.ARRAY,
                 key_size=4,
-                value_size=section.size,
+                value_size=len(content),
                 max_entries=1,
                 flags=MapFlags.RDONLY_PROG if read_only else 0,
-                initial=section.data,
+                initial=content,
                 read_only=read_only,
             )
         return section.name
 
     def _check_data(self) -> None:
         """No kernel fixes addresses inside of a map's value."""
-        for name in self.data:
-            section = self.file.section(name)
-            if section is not None and self.file.relocations.get(section.number):
+        for section in self.file.sections:
+            if section.name in self.data and self.file.relocations.get(section.number):
                 self.problems.append(
                     error(
                         "type/not-constant",
@@ -294,6 +297,20 @@ class _Linker:
                         help=("keep the index of an array or the text itself instead",),
                     )
                 )
+
+
+def data_sections(file: elf.Object) -> tuple[dict[int, int], dict[str, bytearray]]:
+    """The content of each map of globals, by name, and where in it each section starts, by number:
+    LLVM makes several sections of one name where constants differ in what may be merged."""
+    starts: dict[int, int] = {}
+    contents: dict[str, bytearray] = {}
+    for section in file.sections:
+        if section.flags & elf.SHF_ALLOC and not section.name.startswith(SECTION):
+            content = contents.setdefault(section.name, bytearray())
+            content += bytes(-len(content) % DATA_ALIGN)
+            starts[section.number] = len(content)
+            content += section.data.ljust(section.size, b"\0")
+    return starts, contents
 
 
 def stack_of(insns: list[Instruction]) -> int:
