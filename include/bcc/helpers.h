@@ -85,6 +85,14 @@
 #define lock_xadd(pointer, value) ((void)__sync_fetch_and_add(pointer, value))
 #define cursor_advance(cursor, length) ({ void *_before = (void *)(cursor); (cursor) = (void *)((char *)(cursor) + (length)); _before; })
 
+// Memory orders, by their numbers in GNU C.
+#define __ATOMIC_RELAXED 0
+#define __ATOMIC_CONSUME 1
+#define __ATOMIC_ACQUIRE 2
+#define __ATOMIC_RELEASE 3
+#define __ATOMIC_ACQ_REL 4
+#define __ATOMIC_SEQ_CST 5
+
 // Flags of helpers that are macros, not enumerators, or that older kernels lack.
 #define BPF_ANY 0
 #define BPF_NOEXIST 1

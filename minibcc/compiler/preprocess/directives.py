@@ -147,7 +147,6 @@ class _Preprocessor:
             "__GNUC__ 4",
             "__clang__ 1",
             "__clang_major__ 22",
-            *(f"__ATOMIC_{name} {number}" for number, name in enumerate(_ORDERS)),
             *(f"{name} 1" for name in _ONES),
         ]
         for line in lines:
@@ -426,9 +425,6 @@ class _Preprocessor:
             os.path.isfile(os.path.join(folder, name)) for folder in folders
         )
 
-
-_ORDERS = ("RELAXED", "CONSUME", "ACQUIRE", "RELEASE", "ACQ_REL", "SEQ_CST")
-"""Memory orders, by their numbers in GNU C."""
 
 _ONES = (
     "__KERNEL__",

@@ -12,6 +12,7 @@ import random
 import re
 import shutil
 import subprocess
+import tempfile
 
 from tests.compiler.random.program import Program, renamed
 
@@ -50,7 +51,10 @@ def program(number: int) -> Program | str:
     assert COMMAND is not None
     command = [COMMAND, "--seed", str(number), *OPTIONS, *(w for s in sizes for w in s.split("="))]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+        with tempfile.TemporaryDirectory() as folder:  # for what it notes of the machine
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=SECONDS, cwd=folder
+            )
     except subprocess.TimeoutExpired:
         return "csmith does not end"
     if done.returncode:

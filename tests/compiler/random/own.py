@@ -235,7 +235,7 @@ class Generator:
 
     def index(self, count: int) -> str:
         """An index below `count`, a power of two."""
-        fitting = [name for name, top in self.counters if top <= count]
+        fitting = [name for name, top in self.counters if top < count]
         match self.random.randrange(4):
             case 0 | 1 if fitting:
                 return str(self.pick(fitting))
