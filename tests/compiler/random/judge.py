@@ -24,7 +24,8 @@ from minibcc.abi.requests import (
 )
 from minibcc.bcc.loader import Module
 from minibcc.boot import Options, system
-from minibcc.compiler.compile import back, deep
+from minibcc.compiler.compile import back
+from minibcc.compiler.depth import deep
 from minibcc.compiler.front import front
 from minibcc.compiler.lower.module import lower
 from minibcc.compiler.target import Target
