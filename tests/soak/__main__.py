@@ -62,7 +62,9 @@ def parent(options: argparse.Namespace) -> int:
             failures.append(f"seed {seed}: the child ended with status {child.returncode}")
             continue
         report = json.loads(output.splitlines()[-1])
-        failures += [f"seed {seed}: {what}" for what in report.pop("failures", [])]
+        for what in report.pop("failures", []):
+            failures.append(f"seed {seed}: {what}")
+            print(f"  FAILED {failures[-1]}", file=sys.stderr)
         for key, value in report.items():
             totals[key] = totals.get(key, 0) + value
         print(f"seed {seed}: {count} cases, {len(failures)} failures so far", file=sys.stderr)

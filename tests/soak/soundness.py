@@ -15,7 +15,7 @@ from minibcc.kernel.vm.execution import Fault
 from tests.verifier import careful, generate
 from tests.verifier.concrete import Bench, Unsound
 
-CHUNK = 4000
+CHUNK = 2000
 LIMIT = 3000
 """Instructions that the verifier walks before a program is given up."""
 INPUTS = 2

@@ -315,7 +315,7 @@ class Checker:
             return value >= end
         if register.room == BEYOND_END:
             return value > end
-        return place + register.room <= end
+        return not register.room or place + register.room <= end
 
     def why(self, slot: int, registers: list[int], held: list[State]) -> str:
         reasons = [self.outside(state, registers) for state in held[:4]]
