@@ -42,6 +42,8 @@ def parent(options: argparse.Namespace) -> int:
     """Adds up what the children report; a child that died is a failure with its seed."""
     module = importlib.import_module(f"tests.soak.{options.name}")
     chunk = getattr(module, "CHUNK", CHUNK)
+    if hasattr(module, "prepare"):
+        module.prepare()
     waiting = [
         (min(chunk, options.count - first), options.seed + first // chunk)
         for first in range(0, options.count, chunk)

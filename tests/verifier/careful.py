@@ -37,9 +37,9 @@ _EXIT = (I(0xB7, 0), I(0x95))
 class _Writer:
     """Writes one program; `spilled` are the stack slots that hold a whole number."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, prog_type: ProgType | None = None) -> None:
         self.rng = rng
-        self.prog_type = rng.choice(TYPES)
+        self.prog_type = rng.choice(TYPES) if prog_type is None else prog_type
         self.out: list[Instruction] = [I(0xBF, 6, 1)]
         self.spilled: set[int] = set()
         self.function: list[Instruction] = []
@@ -485,6 +485,16 @@ class _Writer:
                 self.out[slot] = self.out[slot]._replace(imm=end - slot - 1)
             self.out += self.callee()
         return Source(tuple(self.out), self.prog_type, maps=MAPS)
+
+
+def beginning(rng: random.Random, prog_type: ProgType | None = None) -> Source:
+    """A few right instructions without an end, of a program of a type."""
+    writer = _Writer(rng, prog_type)
+    for register in NUMBERS:
+        writer.add(I(0xB7, register, imm=rng.choice(_SMALL)))
+    for _ in range(rng.randrange(3)):
+        rng.choice((writer.compute, writer.move, writer.branch, writer.use, writer.spill))()
+    return Source(tuple(writer.out), writer.prog_type, maps=MAPS)
 
 
 def programs(seed: int) -> Iterator[Source]:

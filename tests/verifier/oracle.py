@@ -77,7 +77,8 @@ def create_map(facts: MapFacts) -> int:
 
 def load(source: Source, level: int = 2) -> tuple[int, str]:
     """(0 or an errno, the log) of `source`; maps are made for it and all is closed again."""
-    fds = {number: create_map(facts) for number, facts in source.maps.items()}
+    named = {insn.imm for insn in source.instructions if insn.code == 0x18 and insn.src in (1, 2)}
+    fds = {number: create_map(facts) for number, facts in source.maps.items() if number in named}
     btf = 0
     func_info = b""
     try:
