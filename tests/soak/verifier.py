@@ -1,10 +1,10 @@
 """Generated programs, judged here and by the live kernel: `count` programs from `seed`.
 
 Three in eight are mistakes, every template of the frequent messages in turn; the others are what
-people write, what aims to be right, every row of the instruction set and every type of map in turn. It
-fails where fewer than 99 % of the verdicts agree or the main messages of fewer than 90 % of the
-refusals (weighted by how frequent each is), and, from `FULL` programs on, where a template was
-met fewer than `LEAST` times, or an instruction or a type of map never.
+people write, what aims to be right, every row of the instruction set and every type of map in
+turn. It fails where fewer than 99 % of the verdicts agree or the main messages of fewer than 90 %
+of the refusals (weighted by how frequent each is), and, from `FULL` programs on, where a template
+was met fewer than `LEAST` times, or an instruction or a type of map never.
 """
 
 from __future__ import annotations

@@ -42,6 +42,8 @@ _WALKED = re.compile(
 
 def main_message(log: str) -> str:
     """What a log says first after the last instruction and state."""
+    # One message has no line's end.
+    log = log.partition("processed ")[0] if "callprocessed " in log else log
     lines = [line for line in log.splitlines() if line and not line.startswith("processed ")]
     last = max((n for n, line in enumerate(lines) if _WALKED.match(line)), default=-1)
     return lines[min(last + 1, len(lines) - 1)].removeprefix("; ") if lines else ""

@@ -90,11 +90,11 @@ def opcode(rng: random.Random, number: int) -> Source:
     return replace(source, instructions=tuple(slots), maps={1: MapFacts(MapType.ARRAY, 4, 8, 1)})
 
 
-def map_type(rng: random.Random, number: int) -> Source:
+def map_type(rng: random.Random, number: int, helper: int = 0) -> Source:
     """A program that does something with a map of the type that comes at `number`."""
     kinds = list(OF_TYPE)
     facts = OF_TYPE[kinds[number % len(kinds)]]
-    helper = rng.choice(HELPERS)
+    helper = helper or rng.choice(HELPERS)
     source = careful.beginning(rng)
     slots = [*source.instructions, I(0x7A, 10, 0, -8, rng.choice((0, 1))), I(0x7A, 10, 0, -16, 0)]
     slots += [I(0x7A, 10, 0, -24, 3), I(0x18, 1, 1, 0, 20), I(0), I(0xBF, 2, 10)]
@@ -106,9 +106,7 @@ def map_type(rng: random.Random, number: int) -> Source:
         slots += [I(0xB7, 2, imm=8), I(0xB7, 3)]
     elif helper == 130:
         slots += [I(0xB7, 3, imm=8)]
-    elif helper == 195:
-        slots += [I(0xB7, 3)]
-    elif helper in (87, 115):
+    elif helper in (87, 115, 195):
         slots += [I(0xB7, 3)]
     slots.append(I(0x85, imm=helper))
     if helper in (1, 195) and rng.random() < 0.85:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.verifier.explore import Walk
 
 _MEMORY_WORDS = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
+SOCKET_MAPS = (MapType.SOCKMAP, MapType.SOCKHASH)
 _MEMORY_KINDS = (STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, MEMORY, MEMORY | RINGBUF)
 _SOCKETS = "sock_common, sock, tcp_sock, xdp_sock"
 _KINDS: dict[str, tuple[tuple[int, ...], str]] = {
@@ -118,6 +119,12 @@ def check(walk: Walk, call: Call, position: int, wanted: ValueType) -> None:
     kind = wanted.kind
     if kind == "anything":
         return
+    if kind == "map_value" and call.map is not None and call.map.type in SOCKET_MAPS:
+        if "uninit" in wanted.flags:
+            message = "invalid arg_type for sockmap/sockhash"
+            raise Refused(EINVAL, "verify/argument-type", message, origins=grants.origin(register))
+        kind = "btf_id_sock_common"  # their values are sockets, given by pointers
+        wanted = wanted._replace(kind=kind)
     if register.kind in (PACKET, PACKET_META) and not (
         call.helper.pkt_access and context.packet_helpers(walk)
     ):

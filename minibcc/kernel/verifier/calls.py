@@ -7,10 +7,10 @@ the helper returns. Calls of the program's own functions are in `frames`. Mirror
 
 from __future__ import annotations
 
-from errno import EINVAL
+from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING
 
-from minibcc.abi.bpf import MapFlags, MapType, ProgFlags, ProgType
+from minibcc.abi.bpf import AttachType, MapType, ProgFlags, ProgType
 from minibcc.abi.helpers import helper, helper_for, name_of
 from minibcc.kernel.verifier import (
     arguments,
@@ -18,6 +18,7 @@ from minibcc.kernel.verifier import (
     callbacks,
     context,
     frames,
+    grants,
     locks,
     structures,
 )
@@ -101,6 +102,11 @@ _EXTRA: dict[str, tuple[MapType, ...]] = {
 }
 """Helpers that are for some types of map, beyond what `_ONLY` says."""
 
+_SOCKET_WRITERS = ("map_update_elem", "map_delete_elem")
+_SOCKET_CHANGERS = (
+    *(ProgType.SOCKET_FILTER, ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP),
+    *(ProgType.SK_REUSEPORT, ProgType.FLOW_DISSECTOR, ProgType.SK_LOOKUP),
+)
 _WRITERS = {"map_update_elem", "map_delete_elem", "map_push_elem", "map_pop_elem"}
 _BOUNDED = {
     "get_stack",
@@ -181,8 +187,8 @@ def _helper(walk: Walk, insn: Instruction) -> None:
     for position, wanted in enumerate(row.arguments):
         arguments.check(walk, state, position, wanted)
     facts = state.map
-    if facts is not None and row.name in _WRITERS and facts.flags & MapFlags.RDONLY_PROG:
-        raise Refused(EINVAL, "verify/map-rights", "write into map forbidden")
+    if facts is not None:
+        _may_be_given(facts, row)
     if state.fills is not None:
         number, size = state.fills
         base = walk.registers[number]
@@ -200,6 +206,20 @@ def _helper(walk: Walk, insn: Instruction) -> None:
         _fits(walk, facts, row)
     if row.name in context.CHANGES_PACKET:
         context.forget_packet(walk)
+
+
+def _may_be_given(facts: MapFacts, row: Helper) -> None:
+    """What Linux asks of a map before it asks whether the helper fits it."""
+    if row.name in _WRITERS and grants.read_only(facts):
+        raise Refused(EACCES, "verify/map-rights", "write into map forbidden")
+    if row.name == "tail_call" and facts.type != MapType.PROG_ARRAY:
+        raise Refused(
+            EINVAL,
+            "verify/map-kind",
+            "expected prog array map for tail call",
+            needs="an array of programs",
+            state=f"a map of type {MapType(facts.type).name.lower()}",
+        )
 
 
 def _release(walk: Walk, call: arguments.Call) -> None:
@@ -257,10 +277,29 @@ def _result(walk: Walk, call: arguments.Call) -> Register:
     raise undecided(f"what bpf_{row.name} returns")
 
 
+def _changes_sockets(walk: Walk, row: Helper) -> bool:
+    """Whether a program of this type may update maps of sockets, or delete from them."""
+    kind = walk.program.prog_type
+    if kind == ProgType.SOCK_OPS:
+        return row.name == "map_delete_elem"
+    if kind == ProgType.TRACING:
+        return walk.program.attach_type == AttachType.TRACE_ITER
+    return kind in _SOCKET_CHANGERS
+
+
 def _fits(walk: Walk, facts: MapFacts, row: Helper) -> None:
     """The helper is one for maps of this type."""
     only = _ONLY.get(facts.type)
     fits = True
+    sockets = facts.type in arguments.SOCKET_MAPS and row.name in _SOCKET_WRITERS
+    if sockets and not _changes_sockets(walk, row):
+        raise Refused(
+            EINVAL,
+            "verify/map-kind",
+            "cannot update sockmap in this context",
+            needs="a type of program that may change maps of sockets",
+            state=f"a program of type {ProgType(walk.program.prog_type).name.lower()}",
+        )
     if only is not None:
         fits = row.name in only.split()
     elif row.name not in _ANY_MAP.split():

@@ -11,7 +11,7 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING
 
-from minibcc.abi.bpf import STACK_SIZE, MapFlags
+from minibcc.abi.bpf import STACK_SIZE, MapFlags, MapType
 from minibcc.kernel.verifier import tnum
 from minibcc.kernel.verifier.form import MAX_OFFSET
 from minibcc.kernel.verifier.log import register_text, tnum_text
@@ -46,6 +46,7 @@ _ALIGNED_NAMES = {
     SOCK_COMMON: "sock_common ",
     TCP_SOCK: "tcp_sock ",
 }
+_DEVICES = (MapType.DEVMAP, MapType.DEVMAP_HASH)
 _BOUNDS_CODES = {
     MAP_KEY: "verify/map-value-bounds",
     MAP_VALUE: "verify/map-value-bounds",
@@ -209,9 +210,14 @@ def packet(register: Register, number: int, offset: int, size: int, zero: bool =
         raise refusal
 
 
+def read_only(facts: MapFacts) -> bool:
+    """Whether programs may only read its values; a map of devices gives the kernel's own."""
+    return bool(facts.flags & MapFlags.RDONLY_PROG) or facts.type in _DEVICES
+
+
 def map_rights(facts: MapFacts, offset: int, size: int, write: bool) -> None:
     """A map's creator may have reserved its values for reading or for writing."""
-    if write and facts.flags & MapFlags.RDONLY_PROG:
+    if write and read_only(facts):
         verb = "write into"
     elif not write and facts.flags & MapFlags.WRONLY_PROG:
         verb = "read from"
