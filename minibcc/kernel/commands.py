@@ -7,7 +7,7 @@ Each function gets the kernel and the request, and answers what the request's ty
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import EBUSY, EEXIST, EINVAL, ENOENT, EPERM
+from errno import EEXIST, EINVAL, ENOENT, EPERM
 from typing import Any
 
 from minibcc.abi import requests
@@ -23,7 +23,7 @@ from minibcc.kernel.errnos import failure
 from minibcc.kernel.information import map_info, program_info
 from minibcc.kernel.kernel import Kernel
 from minibcc.kernel.maps import registry
-from minibcc.kernel.maps.base import LOCK, Map
+from minibcc.kernel.maps.base import ACCESS_MODES, LOCK, Map
 from minibcc.kernel.objects import BtfObject, Link, Program
 
 # --- maps -------------------------------------------------------------------------------------
@@ -100,12 +100,8 @@ def _map_take(kernel: Kernel, request: requests.MapLookupAndDelete) -> bytes:
 
 
 def _map_freeze(kernel: Kernel, request: requests.MapFreeze) -> None:
-    map = kernel.map_of(request.fd)
-    if not kernel.descriptors.description(request.fd, ObjectDescription).writable:
-        raise failure(EPERM)
-    if map.frozen:
-        raise failure(EBUSY)
-    map.freeze()
+    # What is frozen already may not be written either: EPERM comes before EBUSY.
+    _opened(kernel, request.fd, write=True).freeze()
 
 
 def _lookup_batch(kernel: Kernel, request: requests.MapLookupBatch) -> Batch:
@@ -174,6 +170,8 @@ def _pin(kernel: Kernel, request: requests.ObjPin) -> None:
 
 
 def _get_pinned(kernel: Kernel, request: requests.ObjGet) -> int:
+    if request.file_flags & ~ACCESS_MODES:
+        raise failure(EINVAL)
     item = kernel.pins.get(request.pathname)
     if item is None:
         raise failure(ENOENT)

@@ -51,10 +51,11 @@ def perform(system: LinuxSystem, request: r.Request[Any]) -> Any:
 
 class Shape(NamedTuple):
     """A map's sizes in bytes, as the kernel copies them: `value` over all CPUs for per-CPU maps;
-    `cursor` what a batch's position takes."""
+    `cursor` what a batch's position takes. `asked`: a look-up's key is a value (Bloom filters)."""
 
     key: int
     value: int
+    asked: bool = False
 
     @property
     def cursor(self) -> int:
@@ -66,7 +67,7 @@ def map_shape(system: LinuxSystem, fd: int) -> Shape:
     map_type, _, key, value = struct.unpack_from("<4I", sizes)
     if map_type in _PER_CPU:
         value = -(-value // 8) * 8 * _possible_cpus()
-    return Shape(key, value)
+    return Shape(key, value, map_type == MapType.BLOOM_FILTER)
 
 
 def _possible_cpus() -> int:
@@ -100,7 +101,12 @@ def _sized(data: bytes, size: int) -> bytes:
 def _map_lookup(system: LinuxSystem, q: r.MapLookup | r.MapLookupAndDelete) -> bytes:
     memory, shape = Memory(), system.shape(q.fd)
     address, value = memory.room(shape.value)
-    _element(system, q, memory.give(_sized(q.key, shape.key)), address, q.flags)
+    key = 0
+    if shape.asked and isinstance(q, r.MapLookup):
+        value.raw = _sized(q.key, shape.value)
+    else:
+        key = memory.give(_sized(q.key, shape.key))
+    _element(system, q, key, address, q.flags)
     return bytes(value.raw[: shape.value])
 
 

@@ -169,8 +169,8 @@ class ArrayMap(IndexedMap):
         checked(self.update_error(int.from_bytes(key, "little"), flags))
         address = self.lookup(key, 0)
         for cpu in range(self.cpus):
-            part = value[cpu * self.stride : cpu * self.stride + self.value_size]
-            self.memory.view(address + cpu * self.plane, self.value_size)[:] = part
+            part = value[cpu * self.stride : (cpu + 1) * self.stride]
+            self.memory.view(address + cpu * self.plane, self.stride)[:] = part
 
     def mmap(self, length: int, offset: int, *, writable: bool) -> memoryview:
         """``array_map_mmap``."""

@@ -276,8 +276,13 @@ class Map(KernelObject):
                 key = self.next_key(key)
             except OSError:
                 return Batch(tuple(keys), tuple(values), None)
+            try:
+                values.append(self.read(key, 0))
+            except OSError as error:
+                if error.errno == ENOENT:  # an array's place that holds nothing
+                    continue
+                raise
             keys.append(key)
-            values.append(self.read(key, 0))
         return Batch(tuple(keys), tuple(values), key)
 
     def check_batch_flags(self, flags: int) -> None:

@@ -9,12 +9,22 @@ kernel/bpf/reuseport_array.c.
 from __future__ import annotations
 
 import struct
-from errno import E2BIG, EEXIST, EINVAL, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, EOVERFLOW
+from errno import (
+    E2BIG,
+    EEXIST,
+    EINVAL,
+    ENODEV,
+    ENOENT,
+    ENOSPC,
+    ENOTSOCK,
+    EOPNOTSUPP,
+    EOVERFLOW,
+)
 from typing import TYPE_CHECKING, ClassVar
 
 from minibcc.abi.bpf import MapFlags, MapType, ProgType
 from minibcc.kernel.errnos import failure
-from minibcc.kernel.maps.array import IndexedMap
+from minibcc.kernel.maps.array import INT_MAX, IndexedMap
 from minibcc.kernel.maps.base import EXIST, NOEXIST, Map, power_of_two
 from minibcc.kernel.network import DEVICES
 
@@ -39,6 +49,8 @@ STRUCT_SIZES = {
     MapType.REUSEPORT_SOCKARRAY: 296,
 }
 """Bytes of each type's structure in Linux 6.18."""
+DEVICE_SIZE = 64
+"""Bytes of an element of a device map (``struct bpf_dtab_netdev``)."""
 
 
 class Redirection(Map):
@@ -55,6 +67,11 @@ class Redirection(Map):
         """Key to the address of the element's value."""
         self.programs: dict[bytes, Program] = {}
 
+    @property
+    def counted(self) -> int:
+        """Bytes of elements that Linux counts."""
+        return 0
+
     def release(self) -> None:
         for key in tuple(self.elements):
             self._remove(key)
@@ -65,9 +82,10 @@ class Redirection(Map):
         usage = STRUCT_SIZES[self.type]
         if self.type == MapType.SOCKHASH:
             return usage + 16 * power_of_two(self.max_entries)
+        places = self.max_entries
         if self.type == MapType.DEVMAP_HASH:
-            return usage + 8 * power_of_two(self.max_entries)
-        return usage + 8 * self.max_entries
+            places = power_of_two(places)
+        return usage + 8 * places + self.counted
 
     def _remove(self, key: bytes) -> None:
         address = self.elements.pop(key, 0)
@@ -122,6 +140,13 @@ class DeviceMap(Redirection):
         super().__init__(kernel, request)
         self.flags |= MapFlags.RDONLY_PROG
         self.facts.flags = self.flags
+        self.items = 0
+        """What Linux takes for the number of elements: writing nothing to an empty place counts,
+        and writing nothing over an element does not count back."""
+
+    @property
+    def counted(self) -> int:
+        return DEVICE_SIZE * self.items
 
     def write(self, key: bytes, value: bytes, flags: int) -> None:
         hashed = self.type == MapType.DEVMAP_HASH
@@ -138,6 +163,7 @@ class DeviceMap(Redirection):
         if not index and not hashed:
             if len(value) >= 8 and struct.unpack_from("<i", value, 4)[0] > 0:
                 raise failure(EINVAL)
+            self.items += key not in self.elements
             self._remove(key)
             return
         if index not in DEVICES:
@@ -145,15 +171,18 @@ class DeviceMap(Redirection):
         program = self._program(value, 0)
         if hashed and key not in self.elements and len(self.elements) >= self.max_entries:
             raise failure(E2BIG)
+        self.items += key not in self.elements
         self._put(key, index, program)
 
     def remove(self, key: bytes) -> None:
+        held = key in self.elements
+        if self.type == MapType.DEVMAP_HASH and not held:
+            raise failure(ENOENT)
         if self.type == MapType.DEVMAP_HASH:
-            if key not in self.elements:
-                raise failure(ENOENT)
             self._remove(key)
-            return
-        super().remove(key)
+        else:
+            super().remove(key)
+        self.items -= held
 
     def next_key(self, key: bytes | None) -> bytes:
         if self.type == MapType.DEVMAP:
@@ -197,6 +226,15 @@ class ProcessorMap(Redirection):
             self._remove(key)
 
 
+def _no_socket(kernel: Kernel, value: bytes) -> OSError:
+    """What is wrong with a value that is to name a socket: no descriptor, or not a socket's."""
+    fd = int.from_bytes(value, "little")
+    if fd > INT_MAX and len(value) == 8:
+        return failure(EINVAL)
+    kernel.descriptors.get(fd)
+    return failure(ENOTSOCK)
+
+
 class SocketMap(Redirection):
     """Maps of sockets: XSKMAP, SOCKMAP, SOCKHASH. They stay empty."""
 
@@ -225,14 +263,13 @@ class SocketMap(Redirection):
         raise failure(ENOENT)
 
     def write(self, key: bytes, value: bytes, flags: int) -> None:
-        if self.type != MapType.XSKMAP:
-            self.kernel.descriptors.get(int.from_bytes(value[:4], "little"))
-        if flags > EXIST:
-            raise failure(EINVAL)
-        if self.type != MapType.SOCKHASH and int.from_bytes(key, "little") >= self.max_entries:
-            raise failure(E2BIG)
-        self.kernel.descriptors.get(int.from_bytes(value[:4], "little"))
-        raise failure(EOPNOTSUPP)
+        """Nothing that a descriptor may name here is a socket."""
+        if self.type == MapType.XSKMAP:
+            if flags > EXIST:
+                raise failure(EINVAL)
+            if int.from_bytes(key, "little") >= self.max_entries:
+                raise failure(E2BIG)
+        raise _no_socket(self.kernel, value)
 
     def remove(self, key: bytes) -> None:
         if self.type == MapType.SOCKHASH:
@@ -268,8 +305,7 @@ class ReuseportArray(IndexedMap):
             raise failure(EINVAL)
         if int.from_bytes(key, "little") >= self.max_entries:
             raise failure(E2BIG)
-        self.kernel.descriptors.get(int.from_bytes(value[:4], "little"))
-        raise failure(EINVAL)
+        raise _no_socket(self.kernel, value)
 
     def remove(self, key: bytes) -> None:
         raise failure(E2BIG if int.from_bytes(key, "little") >= self.max_entries else ENOENT)

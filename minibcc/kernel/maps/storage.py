@@ -7,12 +7,12 @@ Mirrors kernel/bpf/bpf_local_storage.c and kernel/bpf/local_storage.c.
 
 from __future__ import annotations
 
-from errno import E2BIG, EBADF, EINVAL, ENOENT
+from errno import E2BIG, EBADF, EINVAL, ENOENT, ENOTSOCK
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags, MapType
 from minibcc.kernel.errnos import ENOTSUPP, failure
-from minibcc.kernel.maps.base import ACCESS_FLAGS, PER_CPU_LIMIT, Map
+from minibcc.kernel.maps.base import ACCESS_FLAGS, EXIST, PER_CPU_LIMIT, Map, power_of_two
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 CREATE = 1
 """``BPF_LOCAL_STORAGE_GET_F_CREATE``."""
 VALUE_MAX = 0xFFFF - 64
+STRUCT_SIZE = 448
+"""Bytes of ``struct bpf_local_storage_map`` in Linux 6.18."""
+BUCKET_SIZE = 16
 CGROUP_STRUCT_SIZE = 328
 """Bytes of ``struct bpf_cgroup_storage_map`` in Linux 6.18."""
 
@@ -57,6 +60,11 @@ class StorageMap(Map):
         self.values: dict[int, int] = {}
         """The owner's address to that of its value."""
 
+    @property
+    def memlock(self) -> int:
+        """``bpf_local_storage_map_mem_usage``: owners' values are not counted."""
+        return STRUCT_SIZE + BUCKET_SIZE * max(2, power_of_two(self.cpus))
+
     def release(self) -> None:
         for address in self.values.values():
             self.memory.free(address)
@@ -82,14 +90,21 @@ class StorageMap(Map):
         self.memory.free(address)
         return 0
 
+    def _not_an_owner(self, key: bytes) -> OSError:
+        """User space names the owner by a descriptor: here none is of a socket or a process."""
+        if self.type == MapType.SK_STORAGE:
+            self.kernel.descriptors.get(int.from_bytes(key, "little"))
+            return failure(ENOTSOCK)
+        return failure(EBADF)
+
     def read(self, key: bytes, flags: int) -> bytes:
-        raise failure(EBADF)
+        raise self._not_an_owner(key)
 
     def write(self, key: bytes, value: bytes, flags: int) -> None:
-        raise failure(EBADF)
+        raise self._not_an_owner(key)
 
     def remove(self, key: bytes) -> None:
-        raise failure(EBADF)
+        raise self._not_an_owner(key)
 
     def next_key(self, key: bytes | None) -> bytes:
         raise failure(ENOTSUPP)
@@ -142,7 +157,8 @@ class CgroupStorage(Map):
         return -EINVAL
 
     def update(self, key: bytes, value: bytes, flags: int, cpu: int) -> int:
-        return -ENOENT
+        """``cgroup_storage_update_elem``: values come with cgroups and not otherwise."""
+        return -EINVAL if flags & ~EXIST else -ENOENT
 
     def next_key(self, key: bytes | None) -> bytes:
         raise failure(ENOENT)
