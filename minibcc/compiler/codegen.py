@@ -11,11 +11,13 @@ alone knows how objects came to share it: LLVM's own limit is raised out of the 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from minibcc.abi.bpf import STACK_SIZE
 from minibcc.errors import CompileError
 
 if TYPE_CHECKING:
@@ -105,19 +107,22 @@ def _emit_apart(text: str, cpu: str) -> bytes:
     )
     if done.returncode == 0:
         return done.stdout
-    from minibcc.diagnostics import Sources, error
+    from minibcc.diagnostics import Sources, Span, error
 
     said = done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"]
-    raise CompileError(
-        [
-            error(
-                "type/wide-arithmetic",
-                f"LLVM cannot compile this for BPF: {said[0].removeprefix('error: ')}",
-                help=("write it with operations of 64 bits or less",),
-            )
-        ],
-        Sources(),
-    )
+    found = re.match(r"error: (?:(.*?):(\d+):(\d+): )?(?:in function (\S+).*?: )?(.*)", said[0])
+    if found is None:
+        file, line, column, function, message = "", 0, 0, "", said[0]
+    else:
+        file, function, message = found[1], found[4], found[5]
+        line, column = int(found[2] or 0), int(found[3] or 0)
+    span = Span(file, line, column) if line else None
+    code, what = "type/wide-arithmetic", f"LLVM cannot compile this for BPF: {message}"
+    help = "write it with operations of 64 bits or less"
+    if "stack limit" in message:
+        code, what = "type/stack", f"{function} needs far more stack than BPF's {STACK_SIZE} bytes"
+        help = "keep large structures in a per-CPU array map of one element"
+    raise CompileError([error(code, what, span, help=(help,))], Sources())
 
 
 def _main() -> None:

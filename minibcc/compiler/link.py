@@ -17,7 +17,7 @@ from minibcc.compiler import elf
 from minibcc.compiler.lower.module import SECTION, Lowered
 from minibcc.compiler.object import BpfObject, Line, MapSpec, ProgramSpec, Relocation
 from minibcc.compiler.typeinfo import TypeInfo
-from minibcc.diagnostics import error
+from minibcc.diagnostics import Span, error
 from minibcc.errors import CompileError
 from minibcc.isa.instruction import LD_IMM64, SIZE, Instruction, decode, encode
 
@@ -30,6 +30,7 @@ DATA_ALIGN = 64
 _FRAME = 10
 _MOV64_X, _ADD64_K, _OR64_X = 0xBF, 0x07, 0x4F
 _LDX, _STORES = 1, (2, 3)
+_TRAP = "__bpf_trap"
 
 
 class Position(NamedTuple):
@@ -149,7 +150,7 @@ class _Linker:
             insns += code.insns
             for relocation in code.relocations:
                 at = start + relocation.offset // SIZE
-                callee = self._apply(insns, at, relocation, relocations)
+                callee = self._apply(insns, at, relocation, relocations, name)
                 if callee is not None:
                     pending.append((at, callee))
                     if callee not in waiting:
@@ -163,7 +164,12 @@ class _Linker:
         return Draft(main, insns, relocations, starts, self._lines(starts))
 
     def _apply(
-        self, insns: list[Instruction], at: int, reloc: elf.Reloc, out: list[Relocation]
+        self,
+        insns: list[Instruction],
+        at: int,
+        reloc: elf.Reloc,
+        out: list[Relocation],
+        function: str,
     ) -> str | None:
         """Resolves one relocation; a function's name if it refers to one."""
         symbol, insn = reloc.symbol, insns[at]
@@ -180,14 +186,16 @@ class _Linker:
             insns[at + 1] = insns[at + 1]._replace(imm=offset)
             out.append(Relocation(at, self._data_map(section), True, offset))
             return None
-        self.problems.append(
-            error(
-                "type/undefined-function",
-                f"the program needs {symbol.name or 'a function'}, which BPF does not have",
-                help=("write the loop out, or use a helper of the kernel",),
-            )
-        )
+        self.problems.append(_missing(symbol.name, self._span(function, reloc.offset // SIZE)))
         return None
+
+    def _span(self, function: str, insn: int) -> Span:
+        """The place of a slot of a function."""
+        before = [row for row in self.codes[function].positions if row.insn <= insn and row.line]
+        if not before:
+            return self.lowered.functions[function].span
+        _, file, line, column = before[-1]
+        return Span(file, line, max(column, 1))
 
     def _program(self, draft: Draft) -> ProgramSpec:
         types, function = self.types, draft.main
@@ -311,6 +319,26 @@ def data_sections(file: elf.Object) -> tuple[dict[int, int], dict[str, bytearray
             starts[section.number] = len(content)
             content += section.data.ljust(section.size, b"\0")
     return starts, contents
+
+
+def _missing(name: str, span: Span) -> Diagnostic:
+    """What LLVM calls that no program has."""
+    if name == _TRAP:
+        return error(
+            "type/undefined",
+            "C gives no meaning to what happens here, and LLVM has made a trap of it",
+            span,
+            notes=[
+                "a shift by more than the width, a division by zero, a variable that has no value"
+            ],
+            help=["look at what this line and the ones before it compute"],
+        )
+    return error(
+        "type/undefined-function",
+        f"the program needs {name or 'a function'}, which BPF does not have",
+        span,
+        help=["write the loop out, or use a helper of the kernel"],
+    )
 
 
 def stack_of(insns: list[Instruction]) -> int:

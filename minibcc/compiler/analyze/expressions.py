@@ -79,7 +79,10 @@ class Expressions(Places):
 
     def expression(self, node: Any) -> Expr:
         """The typed form of a node: a place, or a value."""
-        return self._FORMS[type(node).__name__](self, node)  # type: ignore[no-any-return]
+        form = self._FORMS.get(type(node).__name__)
+        if form is None:
+            self.fail("type/bad-initializer", "a value is wanted here, not braces", node)
+        return form(self, node)  # type: ignore[no-any-return]
 
     def value(self, node: Any) -> Expr:
         """The value of an expression."""
@@ -320,6 +323,7 @@ class Expressions(Places):
         if operator in ("<<", ">>"):
             left, right = self.promoted(left), self.promoted(right)
             type = left.type
+            self._check_shift(left.type, right, node.right)
         else:
             left, right, type = self.usual(left, right)
         if operator in ("/", "%") and fold(right) == 0:
@@ -330,6 +334,16 @@ class Expressions(Places):
             if folded is not None:
                 return Number(span, type, folded)
         return result
+
+    def _check_shift(self, type: Type | None, count: Expr, at: Any) -> None:
+        known, bits = fold(count), size_of(type) * 8
+        if known is not None and not 0 <= known < bits:
+            self.warn(
+                "type/shift-count",
+                f"a shift by {known}, and '{c.spell(type)}' has {bits} bits",
+                at,
+                help=[f"make the number wider: (u64)x << {known}"] if 0 < known < 64 else [],
+            )
 
     def _integers(self, node: Any, operator: str, left: Expr, right: Expr) -> None:
         for e, side in ((left, node.left), (right, node.right)):
@@ -462,6 +476,7 @@ class Expressions(Places):
         if operator in ("<<", ">>"):
             within = self._promotion(place)
             right = self.promoted(right)
+            self._check_shift(within, right, node.rvalue)
         else:
             within = c.common(self._promotion(place), self._promotion(right))
             right = self.implicit(right, within)

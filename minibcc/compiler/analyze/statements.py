@@ -225,7 +225,8 @@ class Statements(Initializers):
         return []
 
     def _return(self, node: Any) -> Stmt:
-        assert self.function is not None
+        if self.function is None:
+            self.fail("parse/outside-function", "'return' stands outside of any function", node)
         span = self.span(node)
         wanted = self.function.type.result
         if node.expr is None:

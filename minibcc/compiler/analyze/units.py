@@ -72,7 +72,13 @@ class Units(Statements):
         except Wrong:
             self.declare(name, Poison())
             raise
-        assert isinstance(type, FuncProto)
+        if not isinstance(type, FuncProto):
+            self.fail(
+                "parse/unexpected-token",
+                f"'{name}' has a body, but no parameters",
+                decl,
+                help=[f"a function is written with parentheses: int {name}(struct pt_regs *ctx)"],
+            )
         function = self._declare_function(decl, name, type)
         if function.body is not None:
             self.report("type/redefined", f"the function '{name}' is defined twice", decl)

@@ -43,6 +43,7 @@ class Emitter:
         self.subprogram = self.debug.subprogram(function)
         self.slots: dict[Variable, Place] = {}
         self.entry: list[str] = []
+        self.reserved = 0  # bytes of all slots
         self.body: list[str] = []
         self._alive: list[list[Place]] = []
         self.block = "entry"
@@ -112,6 +113,7 @@ class Emitter:
         """Memory on the stack, reserved for the whole function."""
         name = f"%s{len(self.entry)}"
         align = max(align, slot_align(kind))
+        self.reserved += kind.size
         self.entry.append(f"  {name} = alloca {kind.ir}, align {align}")
         return name
 

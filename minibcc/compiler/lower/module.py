@@ -8,6 +8,7 @@ place.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from minibcc.compiler.lower.constants import Constants
@@ -28,6 +29,9 @@ SECTION = ".bpf.fn."
 MAX_ARGUMENTS = 5
 _MAX_STORES = 128
 """What LLVM unrolls a copy into, at most (BPFISelLowering's MaxStoresPerMemcpy)."""
+
+_MUCH = 24_000
+"""Bytes of stack before any sharing: LLVM's limit is 32,000 (`codegen`)."""
 
 _HEAD = """\
 target datalayout = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"
@@ -62,7 +66,8 @@ class Module:
         self._declared: set[str] = set()
         self._functions: dict[str, Function] = {}
         self._waiting: list[Function] = []
-        self._calls: dict[Function, set[Function]] = {}
+        self._calls: dict[Function, Counter[Function]] = {}
+        self._reserved: dict[Function, int] = {}
         self._current: Function | None = None
         self._wide: list[tuple[Function, Span, int]] = []
         self._objects: dict[str, dict[str, int]] = {}
@@ -78,7 +83,7 @@ class Module:
     def function(self, function: Function) -> str:
         """The symbol of a function, which will be defined."""
         if self._current is not None:
-            self._calls.setdefault(self._current, set()).add(function)
+            self._calls.setdefault(self._current, Counter())[function] += 1
         if function.name not in self._functions:
             if function.body is None:
                 raise Unsupported(
@@ -130,6 +135,8 @@ class Module:
             self._current = function
             bodies.append((function, self._body(function)))
         self._refuse_wide()
+        # LLVM ends the process over a stack that it cannot address, however much of it is shared.
+        self.doubtful |= any(self._frame(function, {}) > _MUCH for function, _ in bodies)
         attributes = 'nounwind "no-jump-tables"="true"'
         if self.loops:
             attributes += ' "no-builtins"'
@@ -144,6 +151,19 @@ class Module:
         ]
         objects = {name: self._all_objects(f) for name, f in self._functions.items()}
         return Lowered("\n".join(parts), self._functions, objects, self.doubtful)
+
+    def _frame(self, function: Function, known: dict[Function, int]) -> int:
+        """Bytes that a function and all that is inlined into it reserve; at most `_MUCH` + 1 (who
+        calls himself is refused elsewhere)."""
+        if function not in known:
+            known[function] = 0
+            inlined = (
+                count * self._frame(callee, known)
+                for callee, count in self._calls.get(function, {}).items()
+                if callee.inline != "never"
+            )
+            known[function] = min(self._reserved.get(function, 0) + sum(inlined), _MUCH + 1)
+        return known[function]
 
     def _all_objects(self, function: Function) -> dict[str, int]:
         objects: dict[str, int] = {}
@@ -162,6 +182,7 @@ class Module:
             self.diagnostics.append(error(problem.code, problem.message, span, help=help))
             return ""
         self._objects[function.name] = lowering.objects()
+        self._reserved[function] = lowering.reserved
         return text
 
     def _attributes(self, function: Function) -> str:
@@ -180,7 +201,7 @@ class Module:
         seen: set[Function] = set()
         stack = [start]
         while stack:
-            new = self._calls.get(stack.pop(), set()) - seen
+            new = set(self._calls.get(stack.pop(), ())) - seen
             seen |= new
             stack += new
         return seen

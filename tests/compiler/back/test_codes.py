@@ -18,6 +18,7 @@ CODES = (
     "type/undefined-function",
     "type/unbounded-text",
     "type/too-deep",
+    "type/undefined",
 )
 
 
