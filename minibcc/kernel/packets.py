@@ -68,6 +68,10 @@ class Packet:
         self.end = self.start + len(data)
         self.meta = self.start
         self.mac = self.start
+        self.tunnel: bytes | None = None
+        """``struct bpf_tunnel_key`` that a program set."""
+        self.tunnel_v6 = False
+        self.tunnel_options = b""
         self.target: tuple[str, int] | None = None
         """Where a redirection wants the packet to go: a kind of place and its number."""
         self.context_size = (XDP_MD_SIZE if self.is_xdp else SK_BUFF_SIZE) + 24

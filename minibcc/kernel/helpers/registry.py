@@ -29,6 +29,7 @@ MODULES = (
     "checksum",
     "redirection",
     "room",
+    "tunnels",
     "tracing",
     "storage",
     "iteration",

@@ -5,10 +5,11 @@ Mirrors the socket helpers of net/core/filter.c.
 
 from __future__ import annotations
 
-from errno import EINVAL
+from errno import EAFNOSUPPORT, EINVAL, ENODEV, ENOENT, EOPNOTSUPP
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.helpers.registry import helper
+from minibcc.kernel.network import DEVICES
 
 if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import Run
@@ -52,3 +53,68 @@ def check_mtu(run: Run, context: int, device: int, mtu: int, change: int, flags:
     change -= change >> 31 << 32
     length = (given or packet.length - 14) + change
     return FRAGMENTATION_NEEDED if length > DEVICE_MTU else 0
+
+
+SK_DROP = 0
+
+
+@helper("sk_redirect_map", "sk_redirect_hash", "msg_redirect_map", "msg_redirect_hash")
+def socket_redirect(run: Run, context: int, map: int, key: int, flags: int, r5: int) -> int:
+    """A map of sockets is empty here: there is nowhere to send it."""
+    return SK_DROP
+
+
+@helper("sock_map_update", "sock_hash_update")
+def sock_map_update(run: Run, context: int, map: int, key: int, flags: int, r5: int) -> int:
+    """No operation of a socket is under way whose socket a map could take."""
+    return -EOPNOTSUPP
+
+
+@helper("sock_ops_cb_flags_set")
+def sock_ops_cb_flags_set(run: Run, context: int, flags: int, r3: int, r4: int, r5: int) -> int:
+    return -EINVAL
+
+
+@helper("sk_select_reuseport")
+def sk_select_reuseport(run: Run, context: int, map: int, key: int, flags: int, r5: int) -> int:
+    return -ENOENT
+
+
+@helper("skb_under_cgroup")
+def skb_under_cgroup(run: Run, context: int, map: int, index: int, r4: int, r5: int) -> int:
+    """The packet has no socket, so it is of no cgroup."""
+    return -ENOENT
+
+
+@helper(
+    *("skc_to_tcp6_sock", "skc_to_tcp_sock", "skc_to_tcp_timewait_sock", "skc_to_tcp_request_sock"),
+    *("skc_to_udp6_sock", "skc_to_unix_sock", "skc_to_mptcp_sock", "sock_from_file"),
+)
+def not_such_a_socket(run: Run, socket: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    return 0
+
+
+@helper("sk_release")
+def sk_release(run: Run, socket: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    return 0
+
+
+FIB_SIZE = 64
+"""Bytes of ``struct bpf_fib_lookup``."""
+FIB_FLAGS = 0x3F
+FIB_IFINDEX = 8
+FORWARDING_DISABLED = 5
+"""``BPF_FIB_LKUP_RET_FWD_DISABLED``."""
+AF_INET, AF_INET6 = 2, 10
+
+
+@helper("fib_lookup")
+def fib_lookup(run: Run, context: int, params: int, size: int, flags: int, r5: int) -> int:
+    """The simulated computer is no router: it forwards nothing."""
+    if size & MASK32 < FIB_SIZE or flags & MASK32 & ~FIB_FLAGS:
+        return -EINVAL
+    if run.memory.load(params, 1) not in (AF_INET, AF_INET6):
+        return -EAFNOSUPPORT
+    if run.memory.load(params + FIB_IFINDEX, 4) not in DEVICES:
+        return -ENODEV
+    return FORWARDING_DISABLED
