@@ -356,7 +356,7 @@ class Jited(Listing):
     """The native code, by capstone, in AT&T's syntax."""
 
     def rows(self) -> list[Row]:
-        from minibcc.cli.native import disassemble
+        from minibcc.kernel.vm.disassembly import disassemble
 
         info = self.info
         if not info.jited_prog_insns:
@@ -374,9 +374,8 @@ class Jited(Listing):
             head = f"{heads[index]}:\n" if index < len(heads) else ""
             tag = (info.prog_tags[index] if index < len(info.prog_tags) else info.tag).hex()
             head += f"bpf_prog_{tag}_{info.name}:"
-            for offset, size, words in disassemble(code, start):
+            for offset, raw, words in disassemble(code, start):
                 source = lines.get(native.get(start + offset, -1))
-                raw = code[offset : offset + size]
                 rows.append(
                     Row(
                         "" if offset else head,

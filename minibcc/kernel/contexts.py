@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from minibcc.kernel.verifier.contract import Facts
-    from minibcc.kernel.vm.memory import Memory
+    from minibcc.kernel.vm.memory import Arena
     from minibcc.machine.hooks import Event
 
 PT_REGS = (
@@ -207,7 +207,7 @@ def convert_context_accesses(
 class ContextPool:
     """Stretches of the arena for contexts, reused: runs come often and may nest."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Arena) -> None:
         self._memory = memory
         self._free: dict[int, list[int]] = {}
 

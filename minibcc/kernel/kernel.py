@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.packets import Packet
     from minibcc.kernel.vm.execution import Engine, Image
     from minibcc.kernel.vm.jit import Jit
-    from minibcc.kernel.vm.memory import Memory
+    from minibcc.kernel.vm.memory import Arena
     from minibcc.machine.hooks import Event
     from minibcc.machine.machine import Machine
 
@@ -83,7 +83,7 @@ class Kernel:
     def __init__(
         self,
         machine: Machine,
-        memory: Memory,
+        memory: Arena,
         engine: Engine,
         *,
         seed: int = 0,

@@ -39,7 +39,7 @@ WARM_NS, WARM = 150_000_000, 60
 """How long, and in how many rounds at least, a side runs before it is measured."""
 SIDE_NS = 250_000_000
 """How long one side of a program is measured in all, in `LEAST` to `MOST` rounds."""
-LEAST, MOST = 31, 400
+LEAST, MOST = 31, 3000
 SLOW = 3
 """Rounds of the interpreter, which needs no minimum of many."""
 
@@ -97,6 +97,14 @@ class Side:
             self.count = max(1, min(most, ROUND_NS // took))
         self.spent = 0
 
+    def round(self) -> None:
+        """Measures for some time at a stretch, so that the memory it works on is near again."""
+        end = self.spent + ROUND_NS // 2
+        while not self.done:
+            self.figures.append(self.run(self.count))
+            if self.spent >= end:
+                return
+
     @property
     def done(self) -> bool:
         rounds = len(self.figures)
@@ -149,7 +157,7 @@ def measured(bodies: dict[str, System], program: Program) -> dict[str, Side]:
             side.warm()
         while waiting := [side for side in sides.values() if not side.done]:
             for side in waiting:
-                side.figures.append(side.run(side.count))
+                side.round()
         return sides
 
 

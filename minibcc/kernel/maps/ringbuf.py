@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from minibcc.btf.types import Type
     from minibcc.kernel.kernel import Kernel
     from minibcc.kernel.vm.layouts import Layout
-    from minibcc.kernel.vm.memory import Memory
+    from minibcc.kernel.vm.memory import Arena
 
 PAGE = 4096
 STRUCT_SIZE = 304
@@ -41,7 +41,7 @@ MAX_RECORD = (1 << 32) // 4 - 1
 MAX_SIZE = 64 << 30
 
 
-def ring_of(memory: Memory, record: int) -> int:
+def ring_of(memory: Arena, record: int) -> int:
     """The address of the map that a record lies in (``bpf_ringbuf_restore_from_rec``)."""
     header = record - HEADER
     base = header // PAGE * PAGE - memory.load(header + 4, 4) * PAGE

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from minibcc.kernel.vm.layouts import MULTIPLIER, HashLayout
 
 if TYPE_CHECKING:
-    from minibcc.kernel.vm.memory import Memory
+    from minibcc.kernel.vm.memory import Arena
 
 MASK = (1 << 64) - 1
 MOST_BITS = 20
@@ -49,7 +49,7 @@ class HashTable:
 
     def __init__(
         self,
-        memory: Memory,
+        memory: Arena,
         key_size: int,
         value_size: int,
         limit: int,

@@ -35,7 +35,7 @@ from minibcc.records import Record
 if TYPE_CHECKING:
     from minibcc.isa.instruction import Instruction
     from minibcc.kernel.vm.layouts import Layout
-    from minibcc.kernel.vm.memory import Memory
+    from minibcc.kernel.vm.memory import Arena
 
 PROBE_MEM = 0x20
 """Mode of a load that may fault and then reads 0 (include/linux/filter.h, BPF_PROBE_MEM)."""
@@ -95,7 +95,7 @@ class Run(Record, frozen=False):
     R0 = 0. `call` is the engine's: it calls back into the program.
     """
 
-    memory: Memory
+    memory: Arena
     kernel: Any = None
     task: Any = None
     cpu: int = 0

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minibcc.kernel.vm.execution import HelperFunction
-    from minibcc.kernel.vm.memory import Memory
+    from minibcc.kernel.vm.memory import Arena
 
 _NUMBER = ctypes.c_uint64
 _CALLBACKS = [ctypes.PYFUNCTYPE(_NUMBER, *[_NUMBER] * count) for count in range(7)]
@@ -75,7 +75,7 @@ class Target:
     def __init__(self, image: Image, native: Native) -> None:
         self.image = image
         self.native = native
-        self.places: list[tuple[ProgramLayout, Memory, int]] = []
+        self.places: list[tuple[ProgramLayout, Arena, int]] = []
 
 
 class Jit:
@@ -281,7 +281,7 @@ class Jit:
             self._tell(target, layout, run.memory, index & 0xFFFF_FFFF)
         return address
 
-    def _tell(self, target: Target, layout: ProgramLayout, memory: Memory, index: int) -> None:
+    def _tell(self, target: Target, layout: ProgramLayout, memory: Arena, index: int) -> None:
         """Makes a program array know where its program at an index begins."""
         address = target.native.address
         memory.store(layout.entries + 8 * index, 8, address)

@@ -2,21 +2,18 @@
 
 What ``bpftool prog dump jited`` shows. `native_code` compiles an image with a line table in which
 line N stands for slot N - 1, and reads the table back; the code is the same with and without it.
-`disassemble` needs only bytes, so it serves views of any kernel.
 """
 
 from __future__ import annotations
 
 import ctypes
 import io
-import platform
 from typing import TYPE_CHECKING
 
+from minibcc.kernel.vm.disassembly import disassemble
 from minibcc.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from minibcc.kernel.vm.execution import Image
     from minibcc.kernel.vm.jit import Jit
 
@@ -49,27 +46,14 @@ class NativeFunction(Record):
 
 
 class NativeLine(Record):
-    """One native instruction: `text` is AT&T syntax, `symbol` what it calls, if known."""
+    """One native instruction: `text` is as `disassembly` spells it, `symbol` what it calls, if
+    known."""
 
     offset: int
     code: bytes
     text: str
     slot: int
     symbol: str = ""
-
-
-def disassemble(code: bytes, machine: str = "") -> Iterator[tuple[int, bytes, str]]:
-    """(offset, bytes, text) of each instruction; offsets, and targets of jumps, count from 0.
-    `machine` is ``platform.machine()``'s name, this computer's by default."""
-    import capstone
-
-    if (machine or platform.machine()) in ("aarch64", "arm64"):
-        engine = capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM)
-    else:
-        engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-        engine.syntax = capstone.CS_OPT_SYNTAX_ATT
-    for insn in engine.disasm(code, 0):
-        yield insn.address, bytes(insn.bytes), f"{insn.mnemonic} {insn.op_str}".rstrip()
 
 
 def native_code(jit: Jit, image: Image) -> tuple[NativeFunction, ...]:

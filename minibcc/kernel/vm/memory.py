@@ -19,73 +19,11 @@ units of one size class, so that the allocation around any address is found by t
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from minibcc.abi.bpf import STACK_SIZE
 from minibcc.kernel.vm.execution import FRAME_PITCH, FRAMES, Fault
 from minibcc.kernel.vm.reservation import SLOT, Reservation
-
-
-class Memory(Protocol):
-    base: int
-    size: int
-
-    def allocate(
-        self,
-        size: int,
-        *,
-        align: int = 8,
-        writable: bool = True,
-        private: bool = False,
-        stride: int = 0,
-        window: tuple[int, int] | None = None,
-        pitch: int = 0,
-    ) -> int:
-        """Zeroed bytes; their address. `window` is offset and size of the part of each element
-        (each `stride` bytes) that programs may touch; with a `pitch` there is one every so many
-        bytes up to the element's end. Raises MemoryError when the arena is full."""
-        ...
-
-    def free(self, address: int) -> None:
-        """Gives an allocation back; its bytes are zero at once. Raises ValueError if `address` is
-        no live allocation's."""
-        ...
-
-    def view(self, address: int, size: int) -> memoryview:
-        """The bytes, writable, whatever a program may do with them (for the kernel's own use).
-        Raises `Fault` outside the arena."""
-        ...
-
-    def load(self, address: int, size: int) -> int:
-        """An unsigned little-endian number of 1, 2, 4 or 8 bytes. Raises `Fault` outside the
-        arena, like `store`."""
-        ...
-
-    def store(self, address: int, size: int, value: int) -> None:
-        """Writes the low `size` bytes of an unsigned `value`."""
-        ...
-
-    def check(self, address: int, size: int, *, write: bool) -> None:
-        """Raises `Fault` unless a program may do this."""
-        ...
-
-    def read(self, address: int, size: int) -> int:
-        """`load`, if a program may. Raises `Fault`."""
-        ...
-
-    def write(self, address: int, size: int, value: int) -> None:
-        """`store`, if a program may. Raises `Fault`."""
-        ...
-
-    def push_stack(self) -> int:
-        """A run begins: the address of its chain of frames (see `execution`); R10 of the first is
-        `STACK_SIZE` on. Runs may nest."""
-        ...
-
-    def pop_stack(self) -> None:
-        """The innermost run is over."""
-        ...
-
 
 _SPAN_BITS = 16
 _SPAN = 1 << _SPAN_BITS
@@ -148,6 +86,9 @@ class Arena:
         window: tuple[int, int] | None = None,
         pitch: int = 0,
     ) -> int:
+        """Zeroed bytes; their address. `window` is offset and size of the part of each element
+        (each `stride` bytes) that programs may touch; with a `pitch` there is one every so many
+        bytes up to the element's end. Raises MemoryError when the arena is full."""
         if size <= 0 or align <= 0 or align & align - 1 or align > _SPAN:
             raise ValueError(f"no allocation has size {size} and alignment {align}")
         unit = _unit(size, align)
@@ -185,6 +126,8 @@ class Arena:
         return free
 
     def free(self, address: int) -> None:
+        """Gives an allocation back; its bytes are zero at once. Raises ValueError if `address` is
+        no live allocation's."""
         allocation = self._live.pop(address, None)
         if allocation is None or self._reservation is None:
             raise ValueError(f"no allocation at {address:#x}")
@@ -193,23 +136,29 @@ class Arena:
         self._free[unit].append(address)
 
     def view(self, address: int, size: int) -> memoryview:
+        """The bytes, writable, whatever a program may do with them (for the kernel's own use).
+        Raises `Fault` outside the arena."""
         if address < self.base or address + size > self._end:
             raise _outside(address, size)
         offset = address - self.base
         return self._view[offset : offset + size]
 
     def load(self, address: int, size: int) -> int:
+        """An unsigned little-endian number of 1, 2, 4 or 8 bytes. Raises `Fault` outside the
+        arena, like `store`."""
         if address < self.base or address + size > self._end:
             raise _outside(address, size)
         value: int = _UNPACK[size](self._view, address - self.base)[0]
         return value
 
     def store(self, address: int, size: int, value: int) -> None:
+        """Writes the low `size` bytes of an unsigned `value`."""
         if address < self.base or address + size > self._end:
             raise _outside(address, size)
         _PACK[size](self._view, address - self.base, value & _MASKS[size])
 
     def check(self, address: int, size: int, *, write: bool) -> None:
+        """Raises `Fault` unless a program may do this."""
         span = self._spans.get(address >> _SPAN_BITS)
         if span is not None:
             start = address - (address - span[0]) % span[1]
@@ -227,6 +176,7 @@ class Arena:
     # What an interpreted program does most: the plain case is decided here, the rest by `check`.
 
     def read(self, address: int, size: int) -> int:
+        """`load`, if a program may. Raises `Fault`."""
         span = self._spans.get(address >> _SPAN_BITS)
         if span is not None:
             allocation = self._live.get(address - (address - span[0]) % span[1])
@@ -242,6 +192,7 @@ class Arena:
         raise Fault(self._reason(address, size, False), address=address, size=size)
 
     def write(self, address: int, size: int, value: int) -> None:
+        """`store`, if a program may. Raises `Fault`."""
         span = self._spans.get(address >> _SPAN_BITS)
         if span is not None:
             allocation = self._live.get(address - (address - span[0]) % span[1])
@@ -257,6 +208,8 @@ class Arena:
         raise Fault(self._reason(address, size, True), address=address, size=size)
 
     def push_stack(self) -> int:
+        """A run begins: the address of its chain of frames (see `execution`); R10 of the first is
+        `STACK_SIZE` on. Runs may nest."""
         if self._depth == len(self._chains):
             self._chains.append(self._chain())
         self._depth += 1
@@ -274,6 +227,7 @@ class Arena:
         return chain
 
     def pop_stack(self) -> None:
+        """The innermost run is over."""
         self._depth -= 1
 
     def _reason(self, address: int, size: int, write: bool) -> str:

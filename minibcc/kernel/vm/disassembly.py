@@ -1,11 +1,13 @@
 """Native code as text: x86-64 in AT&T's syntax, spelled as binutils (and so bpftool) spells it.
 
-Capstone decodes; it writes a size on every mnemonic (``pushq``), binutils only where no register
-tells the size, and small numbers in decimal where binutils writes hexadecimal.
+It needs only bytes, so it serves views of any kernel. Capstone decodes; it writes a size on every
+mnemonic (``pushq``), binutils only where no register tells the size, and small numbers in decimal
+where binutils writes hexadecimal.
 """
 
 from __future__ import annotations
 
+import platform
 import re
 from typing import TYPE_CHECKING
 
@@ -23,22 +25,30 @@ _NEGATIVE = re.compile(r"\$-0x([0-9a-f]+)")
 _SMALL = re.compile(r"(?<![\w.])(\$?-?)(\d)(?=\(|,|$)")
 
 
-def disassemble(code: bytes, address: int) -> Iterator[tuple[int, int, str]]:
-    """Offset, size and text of each instruction of x86-64 code that runs at `address`."""
+def disassemble(code: bytes, address: int = 0) -> Iterator[tuple[int, bytes, str]]:
+    """Offset, bytes and text of each instruction of this computer's code that runs at `address`;
+    jumps' targets count from there."""
     import capstone
 
-    reader = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    reader.syntax = capstone.CS_OPT_SYNTAX_ATT
-    reader.detail = True
+    if platform.machine() in ("aarch64", "arm64"):
+        reader = capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM)
+    else:
+        reader = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+        reader.syntax = capstone.CS_OPT_SYNTAX_ATT
+        reader.detail = True
     reader.skipdata = True
     for insn in reader.disasm(code, address):
-        # Data that is no instruction has no detail.
-        displaced = bool(insn.id) and insn.disp_size > 0
-        sizes = [operand.size for operand in insn.operands] if insn.id else []
-        words = spell(insn.mnemonic, insn.op_str, displaced=displaced, size=max(sizes, default=8))
-        if bytes(insn.bytes) == b"\x66\x90":
-            words = "xchg   %ax,%ax"  # the two-byte nop by its other name
-        yield insn.address - address, insn.size, words
+        text = f"{insn.mnemonic} {insn.op_str}".rstrip()
+        if reader.arch == capstone.CS_ARCH_X86:
+            # Data that is no instruction has no detail.
+            displaced = bool(insn.id) and insn.disp_size > 0
+            sizes = [operand.size for operand in insn.operands] if insn.id else []
+            text = spell(
+                insn.mnemonic, insn.op_str, displaced=displaced, size=max(sizes, default=8)
+            )
+            if bytes(insn.bytes) == b"\x66\x90":
+                text = "xchg   %ax,%ax"  # the two-byte nop by its other name
+        yield insn.address - address, bytes(insn.bytes), text
 
 
 def spell(mnemonic: str, operands: str, *, displaced: bool = False, size: int = 8) -> str:
