@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import struct
 from functools import cache
 
@@ -126,6 +127,13 @@ def load(source: Source, level: int = 2) -> tuple[int, str]:
         for fd in (*fds.values(), btf):
             if fd:
                 os.close(fd)
+
+
+def verification_time(source: Source) -> float:
+    """Seconds that the kernel's verifier says it took."""
+    found = re.search(r"verification time (\d+) usec", load(source, 4)[1])
+    assert found is not None
+    return int(found[1]) / 1e6
 
 
 @cache

@@ -8,8 +8,9 @@ intervals); `deduce` then lets the views tell one another. Mirrors ``scalar*_min
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from minibcc.kernel.verifier import tnum
 from minibcc.kernel.verifier.tnum import U32, U64
@@ -27,9 +28,6 @@ from minibcc.kernel.verifier.values import (
     signed32,
     signed64,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ADD, SUB, MUL, DIV, OR, AND, LSH, RSH, NEG, MOD, XOR, MOV, ARSH, END = range(0x00, 0xE0, 0x10)
 
@@ -177,6 +175,15 @@ _WIDE: dict[int, Callable[[Range, Range], Range]] = {
     RSH: _shift_right,
     ARSH: _shift_signed,
 }
+_EXACT: dict[int, Callable[[int, int], int]] = {
+    ADD: operator.add,
+    SUB: operator.sub,
+    MUL: operator.mul,
+    AND: operator.and_,
+    OR: operator.or_,
+    XOR: operator.xor,
+}
+"""What two numbers make, modulo 2**64."""
 _LOW = _WIDE | {LSH: _shift_left_low, RSH: _shift_right_low, ARSH: _shift_signed_low}
 _SHIFTS = {LSH, RSH, ARSH}
 
@@ -192,7 +199,10 @@ def compute(operation: int, wide: bool, a: Range, b: Range) -> Range | None:
         not (b.known if wide else b.known32) or b.umax >= (64 if wide else 32)
     ):
         return None
-    if wide and a.known and b.known:
+    if wide and not a.bits[1] | b.bits[1]:
+        exact = _EXACT.get(operation)
+        if exact is not None:
+            return constant(exact(a.bits[0], b.bits[0]))
         return constant(function(a, b).bits[0])
     result = function(a, b)
     return deduce(result if wide else only_low(result))

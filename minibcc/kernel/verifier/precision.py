@@ -9,6 +9,7 @@ Mirrors ``mark_chain_precision`` and ``backtrack_insn`` of kernel/bpf/verifier.c
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from minibcc.isa import opcodes
@@ -38,11 +39,11 @@ class _Wanted:
     def __init__(self, frames: int) -> None:
         self.frame = frames - 1
         self.registers = [0] * 9
-        self.slots: list[set[int]] = [set() for _ in range(9)]
+        self.slots: defaultdict[int, set[int]] = defaultdict(set)
 
     @property
     def empty(self) -> bool:
-        return self.registers == _NO_REGISTERS and not any(self.slots)
+        return self.registers == _NO_REGISTERS and not any(self.slots.values())
 
 
 class _Unclear(Exception):
@@ -159,7 +160,8 @@ def _arguments_alone(start: State, wanted: _Wanted) -> bool:
     """At the beginning of a function that is verified on its own: its arguments are what they
     are."""
     first = start.frames[0]
-    others = wanted.registers[0] & ~ARGUMENTS or any(wanted.registers[1:]) or any(wanted.slots)
+    slots = any(wanted.slots.values())
+    others = wanted.registers[0] & ~ARGUMENTS or any(wanted.registers[1:]) or slots
     return bool(first.function) and not others
 
 

@@ -42,14 +42,18 @@ _LONG = 40
 
 
 class Checkpoint:
-    """A state kept for comparison, and how often that paid."""
+    """A state kept for comparison, and how often that paid. `differs` and `misfit` are the
+    registers of the last frame that told it from a state before, for two ways to compare: likely
+    they tell it from the next one too."""
 
-    __slots__ = ("hits", "misses", "state")
+    __slots__ = ("differs", "hits", "misfit", "misses", "state")
 
     def __init__(self, state: State) -> None:
         self.state = state
         self.hits = 0
         self.misses = 0
+        self.differs = 0
+        self.misfit = -1
 
 
 def finished(state: State | None) -> None:
@@ -116,13 +120,13 @@ def visited(walk: Walk) -> bool:
             if (
                 goto
                 and old.goto_depth != state.goto_depth
-                and _covers(walk, old, state, within_only=True)
-            ) or (back and _covers(walk, old, state, within_only=True)):
+                and _covers(walk, checkpoint, state, within_only=True)
+            ) or (back and _covers(walk, checkpoint, state, within_only=True)):
                 walk.looped = hit = True
             if not hit:
                 if (
                     not back
-                    and _may_loop(old, state)
+                    and _may_loop(checkpoint, state)
                     and old.goto_depth == state.goto_depth
                     and old.unrolled == state.unrolled
                     and _entry(old) == _entry(state)
@@ -132,7 +136,7 @@ def visited(walk: Walk) -> bool:
                 if not force and walk.jumps - jumps < 20 and walk.processed - processed < 100:
                     keep = False
         else:
-            hit = _covers(walk, old, state, within_only=walk.looped or walk.exact)
+            hit = _covers(walk, checkpoint, state, within_only=walk.looped or walk.exact)
         if hit:
             checkpoint.hits += 1
             precision.mark_like(walk, old)
@@ -171,14 +175,23 @@ def _entry(state: State) -> int:
     return callback.entry if callback is not None else 0
 
 
-def _may_loop(old: State, state: State) -> bool:
+def _may_loop(checkpoint: Checkpoint, state: State) -> bool:
     """A quick look: the same registers at all."""
-    if len(old.frames) != len(state.frames):
+    frames, others = checkpoint.state.frames, state.frames
+    if len(frames) != len(others):
         return False
-    for a, b in zip(old.frame.registers, state.frame.registers, strict=True):
-        if a is not b and (a.kind != b.kind or a.range != b.range or a.off != b.off):
+    registers, now = frames[-1].registers, others[-1].registers
+    if _unlike(registers[checkpoint.differs], now[checkpoint.differs]):
+        return False
+    for index, register in enumerate(registers):
+        if _unlike(register, now[index]):
+            checkpoint.differs = index
             return False
     return True
+
+
+def _unlike(a: Register, b: Register) -> bool:
+    return a is not b and (a.kind != b.kind or a.range != b.range or a.off != b.off)
 
 
 def _callsites(old: State, state: State) -> bool:
@@ -228,28 +241,38 @@ def _frames_at(walk: Walk, old: State) -> list[int]:
     return [walk.live[slot] for slot in slots]
 
 
-def _covers(walk: Walk, old: State, state: State, *, within_only: bool) -> bool:
-    """Whether whatever `state` may hold, `old` held when it was walked."""
+def _covers(walk: Walk, checkpoint: Checkpoint, state: State, *, within_only: bool) -> bool:
+    """Whether whatever `state` may hold, the kept one held when it was walked."""
+    old = checkpoint.state
     if not _callsites(old, state):
         return False
+    misfit = checkpoint.misfit
+    if misfit >= 0:
+        x, y = old.frames[-1].registers[misfit], state.frames[-1].registers[misfit]
+        if x is not y and not _register_covers(x, y, _Ids(), within_only):
+            return False
     ids = _Ids()
     if not _references(old, state, ids):
         return False
-    slots = [-1] * len(old.frames) if within_only else walk.stack_notes.live(old)
-    for live, used, a, b in zip(
-        _frames_at(walk, old), slots, old.frames, state.frames, strict=True
-    ):
+    for live, a, b in zip(_frames_at(walk, old), old.frames, state.frames, strict=True):
         if a.rounds > b.rounds:
             return False
-        for index in range(10):
-            if live >> index & 1:
-                x, y = a.registers[index], b.registers[index]
+        now = b.registers
+        for index, x in enumerate(a.registers):
+            if live >> index & 1 and index < 10:
+                y = now[index]
                 same = x is y and not x.id | x.ref
                 if not same and not _register_covers(x, y, ids, within_only):
+                    if a is old.frames[-1]:
+                        checkpoint.misfit = index
                     return False
-        if not _stack_covers(a, b, used, ids, within_only):
-            return False
-    return True
+    if not any(frame.stack for frame in old.frames):
+        return True
+    slots = [-1] * len(old.frames) if within_only else walk.stack_notes.live(old)
+    return all(
+        _stack_covers(a, b, used, ids, within_only)
+        for used, a, b in zip(slots, old.frames, state.frames, strict=True)
+    )
 
 
 def _same(walk: Walk, old: State, state: State) -> bool:

@@ -12,6 +12,7 @@ and the register that was spilled into it, if one was. Mirrors ``struct bpf_reg_
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from minibcc.kernel.verifier.values import ANY, ZERO, Range, constant
@@ -114,6 +115,7 @@ def scalar(value: Range, origin: int = -1) -> Register:
     return Register(SCALAR, value, origin=origin)
 
 
+@lru_cache(1 << 12)
 def number(value: int, origin: int = -1) -> Register:
     return Register(SCALAR, constant(value), origin=origin)
 
