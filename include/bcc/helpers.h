@@ -93,6 +93,19 @@
 #define __ATOMIC_ACQ_REL 4
 #define __ATOMIC_SEQ_CST 5
 
+// Stacks by id: what a table of them holds.
+#define BPF_MAX_STACK_DEPTH 127
+#define BPF_STACK_TRACE(name, size) BPF_TABLE("stacktrace", int, struct bpf_stacktrace, name, size)
+#define BPF_STACK_TRACE_BUILDID(name, size) BPF_F_TABLE("stacktrace", int, struct bpf_stacktrace_buildid, name, size, BPF_F_STACK_BUILD_ID)
+
+struct bpf_stacktrace {
+    unsigned long long ip[BPF_MAX_STACK_DEPTH];
+};
+
+struct bpf_stacktrace_buildid {
+    struct bpf_stack_build_id trace[BPF_MAX_STACK_DEPTH];
+};
+
 // Flags of helpers that are macros, not enumerators, or that older kernels lack.
 #define BPF_ANY 0
 #define BPF_NOEXIST 1
@@ -106,7 +119,6 @@
 #define BPF_F_USER_BUILD_ID (1ULL << 11)
 #define BPF_F_SKIP_FIELD_MASK 0xffULL
 #define CUR_CPU_IDENTIFIER BPF_F_CURRENT_CPU
-#define BPF_MAX_STACK_DEPTH 127
 #define BPF_RB_NO_WAKEUP (1ULL << 0)
 #define BPF_RB_FORCE_WAKEUP (1ULL << 1)
 #define BPF_LOCAL_STORAGE_GET_F_CREATE (1ULL << 0)

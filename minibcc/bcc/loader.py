@@ -172,20 +172,26 @@ class Module:
                     raise
         typed = self._btf is not None and bool(spec.value_type) and spec.type not in WITHOUT_TYPES
         inner = self.maps[spec.inner].fd if spec.inner in self.maps else None
-        fd = self._system.bpf(
-            MapCreate(
-                map_type=spec.type,
-                key_size=spec.key_size,
-                value_size=spec.value_size,
-                max_entries=entries,
-                map_flags=spec.flags,
-                map_name=spec.name[: OBJ_NAME_LEN - 1],
-                inner_map_fd=inner,
-                btf_fd=self._btf if typed else None,
-                btf_key_type_id=spec.key_type if typed else 0,
-                btf_value_type_id=spec.value_type if typed else 0,
-            )
+        request = MapCreate(
+            map_type=spec.type,
+            key_size=spec.key_size,
+            value_size=spec.value_size,
+            max_entries=entries,
+            map_flags=spec.flags,
+            map_name=spec.name[: OBJ_NAME_LEN - 1],
+            inner_map_fd=inner,
+            btf_fd=self._btf if typed else None,
+            btf_key_type_id=spec.key_type if typed else 0,
+            btf_value_type_id=spec.value_type if typed else 0,
         )
+        try:
+            fd = self._system.bpf(request)
+        except OSError:
+            if not typed:
+                raise
+            # The types only describe: a trie whose key is a number is refused for them alone.
+            plain = replace(request, btf_fd=None, btf_key_type_id=0, btf_value_type_id=0)
+            fd = self._system.bpf(plain)
         if spec.pin:
             self._system.bpf(ObjPin(spec.pin, fd))
         return fd

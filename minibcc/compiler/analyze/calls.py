@@ -376,7 +376,7 @@ class Calls(Expressions):
         """The type of a method's result."""
         if name in ("lookup", "lookup_or_init", "lookup_or_try_init"):
             return Ptr(table.value)
-        if name.endswith("_storage_get"):
+        if name.endswith(("_storage_get", "_local_storage")):
             return Ptr(table.value)
         if name == "ringbuf_reserve":
             return c.VOID_POINTER

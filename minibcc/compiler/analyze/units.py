@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from minibcc.abi.bpf import MapType
-from minibcc.btf.types import Array, FuncProto, Int, Struct, strip
+from minibcc.btf.types import FuncProto, Int, Struct, strip
 from minibcc.compiler import arithmetic as c
 from minibcc.compiler.analyze.constants import fold
 from minibcc.compiler.analyze.context import Poison, Wrong
@@ -341,11 +341,6 @@ class Units(Statements):
         """A type as a row of the table of macros writes it."""
         if not text:
             return None
-        if text.endswith("]"):
-            text, _, count = text[:-1].partition("[")
-            element = self._default(text)
-            assert element is not None
-            return Array(element, int(count))
         if text.startswith("struct "):
             tag = text.removeprefix("struct ")
             return self.kernel.struct(tag, False) or Struct(tag, complete=False)

@@ -1,5 +1,6 @@
 """BCC's table macros: a row per macro, what its arguments are and what map it declares.
 
+A macro whose types need a declaration is one of ``bcc/helpers.h`` over these (BPF_STACK_TRACE).
 Source: BCC's reference guide, section "Maps"; defaults are the guide's.
 """
 
@@ -60,15 +61,6 @@ TABLE_MACROS: dict[str, TableMacro] = {
     "BPF_RINGBUF_OUTPUT": TableMacro(MapType.RINGBUF, _NAME_SIZE, 2),
     "BPF_CGROUP_ARRAY": TableMacro(MapType.CGROUP_ARRAY, _NAME_SIZE, 2, "int", "u32"),
     "BPF_PROG_ARRAY": TableMacro(MapType.PROG_ARRAY, _NAME_SIZE, 2, "u32", "u32"),
-    "BPF_STACK_TRACE": TableMacro(MapType.STACK_TRACE, _NAME_SIZE, 2, "int", "u64[127]"),
-    "BPF_STACK_TRACE_BUILDID": TableMacro(
-        MapType.STACK_TRACE,
-        _NAME_SIZE,
-        2,
-        "int",
-        "struct bpf_stack_build_id[127]",
-        flags=MapFlags.STACK_BUILD_ID,
-    ),
     "BPF_DEVMAP": TableMacro(MapType.DEVMAP, _NAME_SIZE, 2, "int", "int"),
     "BPF_CPUMAP": TableMacro(MapType.CPUMAP, _NAME_SIZE, 2, "u32", "u32"),
     "BPF_XSKMAP": TableMacro(MapType.XSKMAP, ("name", "size", "path"), 2, "int", "int"),

@@ -45,7 +45,6 @@ _KEYED = (
     MapType.XSKMAP,
     MapType.SOCKMAP,
     MapType.SOCKHASH,
-    MapType.STACK_TRACE,
     MapType.CGROUP_STORAGE,
     MapType.PERCPU_CGROUP_STORAGE,
     MapType.UNSPEC,

@@ -31,8 +31,11 @@ from minibcc.kernel.verifier.state import (
     READ_ONLY,
     RINGBUF,
     SCALAR,
+    SOCK_COMMON,
+    SOCKET,
     SPILL,
     STACK,
+    TCP_SOCK,
     TRUSTED,
     ZEROED,
     Refused,
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
 _MEMORY_WORDS = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
 SOCKET_MAPS = (MapType.SOCKMAP, MapType.SOCKHASH)
 _MEMORY_KINDS = (STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, MEMORY, MEMORY | RINGBUF)
+_SOCKET_KINDS = (SOCK_COMMON, SOCKET, TCP_SOCK)
 _SOCKETS = "sock_common, sock, tcp_sock, xdp_sock"
 _KINDS: dict[str, tuple[tuple[int, ...], str]] = {
     "ctx": ((CTX,), "ctx"),
@@ -72,9 +76,12 @@ _KINDS: dict[str, tuple[tuple[int, ...], str]] = {
     "dynptr": ((STACK,), "fp, dynptr_ptr"),
     "btf_id": ((BTF, BTF | TRUSTED), "ptr_, trusted_ptr_, rcu_ptr_"),
     "percpu_btf_id": ((), "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_"),
-    "sock_common": ((), _SOCKETS),
-    "socket": ((), "sock, tcp_sock"),
-    "btf_id_sock_common": ((), f"{_SOCKETS}, ptr_, trusted_ptr_"),
+    "sock_common": (_SOCKET_KINDS, _SOCKETS),
+    "socket": ((SOCKET, TCP_SOCK), "sock, tcp_sock"),
+    "btf_id_sock_common": (
+        (*_SOCKET_KINDS, BTF, BTF | TRUSTED),
+        f"{_SOCKETS}, ptr_, trusted_ptr_",
+    ),
 }
 """The kinds of register that an argument may be, and the kernel's list of them for its message."""
 

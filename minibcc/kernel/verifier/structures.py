@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 
 _FENTRY_RETURNS = (AttachType.TRACE_FEXIT, AttachType.MODIFY_RETURN)
 _MAX_ARGUMENTS = 12
+_UNTRUSTED_HOOKS = {
+    f"bpf_lsm_{name}"
+    for name in (
+        *("bpf_map_free", "bpf_prog_free", "file_alloc_security", "file_free_security"),
+        *("sk_alloc_security", "sk_free_security", "task_free"),
+    )
+}
+"""``untrusted_lsm_hooks`` of kernel/bpf/bpf_lsm.c: what they get is not whole."""
 
 
 def ready(walk: Walk) -> None:
@@ -70,13 +78,18 @@ def argument(walk: Walk, func: Func, offset: int, size: int) -> Register:
     if size != 8:
         raise _no_argument(func, f"size {size} must be 8", offset, size)
     target = strip(stripped.to)
+    iterates = walk.program.attach_type == AttachType.TRACE_ITER
     if target is None or isinstance(target, Int):
+        if iterates:
+            raise undecided("buffers of iterators")
         return scalar(ANY, walk.slot)
     if not isinstance(target, Struct) or not target.complete:
         raise _no_argument(func, f"arg{number} points to no structure", offset, size)
-    trusted = raw or walk.program.prog_type == ProgType.LSM
+    hook = walk.program.prog_type == ProgType.LSM
+    trusted = raw or iterates or (hook and func.name not in _UNTRUSTED_HOOKS)
     base = BTF | (TRUSTED if trusted else 0)
-    if raw and number in nullable(func.name):
+    if (raw and number in nullable(func.name)) or (iterates and number):
+        # What is iterated over is null at the end.
         return pointer(base | MAYBE_NULL, walk.slot, object=target, id=walk.new_id())
     return pointer(base, walk.slot, object=target)
 

@@ -115,6 +115,8 @@ void do_page_cache_ra(struct readahead_control *ractl, unsigned long nr_to_read,
 struct mddev;
 bool md_flush_request(struct mddev *mddev, struct bio *bio);
 int do_init_module(struct module *mod);
+int should_failslab(struct kmem_cache *s, gfp_t gfpflags);
+int should_fail_alloc_page(gfp_t gfp_mask, unsigned int order);
 
 /* --- NFS --------------------------------------------------------------------------------------- */
 #pragma module nfs
