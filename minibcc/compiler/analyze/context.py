@@ -76,6 +76,7 @@ class Context:
         self.gotos: list[tuple[str, Span]] = []
         self.switches: list[Cases] = []
         self.loops = 0
+        self.unevaluated = 0  # how many typeof and sizeof are around
 
     if TYPE_CHECKING:  # what lower layers ask of upper ones
 
@@ -94,6 +95,14 @@ class Context:
         def compound_literal(self, node: Any) -> Expr: ...
 
         def statements(self, nodes: Iterable[Any]) -> list[Stmt]: ...
+
+    def typed(self, node: Any) -> Type | None:
+        """The type of an expression that is not evaluated."""
+        self.unevaluated += 1
+        try:
+            return self.expression(node).type
+        finally:
+            self.unevaluated -= 1
 
     # --- places and errors -------------------------------------------------------------------
 

@@ -191,7 +191,7 @@ class Declarations(Context):
         if type(node.expr).__name__ == "Typename":
             inner = self.declared(node.expr)
         else:
-            inner = self.expression(node.expr).type
+            inner = self.typed(node.expr)
         return c.unqualified(inner) if "unqual" in node.op else inner
 
     # --- structs -----------------------------------------------------------------------------

@@ -275,7 +275,7 @@ class Expressions(Places):
         if type(node.expr).__name__ == "Typename":
             operand = self.declared(node.expr)
         else:
-            operand = self.expression(node.expr).type
+            operand = self.typed(node.expr)
         self.complete_for_size(operand, node)
         size = size_of(operand) if node.op == "sizeof" else align_of(operand)
         return Number(self.span(node), c.ULONG, size)

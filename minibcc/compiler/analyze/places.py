@@ -36,6 +36,11 @@ class Places(Conversions):
         struct = c.struct(base.type)
         if struct is None:
             if isinstance(base, tree.MapPointer):
+                parts = {"key": base.map.key, "leaf": base.map.value}
+                if self.unevaluated and (part := parts.get(name)) is not None:
+                    # BCC's tables are structs with such members: typeof(table.key).
+                    nowhere = tree.Number(base.span, Ptr(part), 0)
+                    return tree.Deref(base.span, part, nowhere)
                 self.fail(
                     "type/not-a-value",
                     f"'{name}' of table '{base.map.name}' is a method: call it",

@@ -15,12 +15,12 @@ A variable that may hold either kind is read by the helper, which reads any kern
 pointers count for nothing. Writing through a KERNEL pointer is an error.
 
 Memory of which the text itself gives the type may be the user's as well (uprobes), and is read by
-bpf_probe_read, which reads either.
+bpf_probe_read, which reads either, where programs have that helper.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from minibcc.abi.bpf import ProgType
 from minibcc.btf.types import Array, Member, Ptr, Struct, TypeTag, strip
@@ -30,6 +30,8 @@ from minibcc.compiler.dialect.build import Build
 from minibcc.compiler.dialect.walk import nodes, rebuild
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from minibcc.compiler.kernel import KernelNames
     from minibcc.compiler.reporter import Reporter
     from minibcc.compiler.tree import Expr, Function, Unit, Variable
@@ -48,29 +50,39 @@ _PACKETS = {
     "bpf_iter__task",
 }
 _BTF_PROGRAMS = (ProgType.TRACING, ProgType.LSM, ProgType.STRUCT_OPS)
+_COPIES = ("__builtin_memcpy", "__builtin_memmove")
 _RETURNS_MEMORY = ("map_value", "mem", "socket", "tcp_sock", "sock_common", "mem_or_btf_id")
+
+_Value: TypeAlias = "tuple[int, frozenset[Variable | None]]"
+_NONE: frozenset[Variable | None] = frozenset()
+_OTHER: frozenset[Variable | None] = frozenset((None,))
+_NOTHING: _Value = 0, _NONE
 
 
 class Provenance:
-    """Where the pointers of a unit come from."""
+    """Where the pointers of a unit come from.
+
+    What a value may point to is a union of the kinds above and, for what is DIRECT, the variables
+    that it may point to (None for other memory): what is stored through a pointer to a variable is
+    found again in that variable. Neither the order of statements nor the members of a struct are
+    told apart.
+    """
 
     def __init__(self, unit: Unit) -> None:
-        self._variables: dict[Variable, int] = {}
-        self._results: dict[Function, int] = {}
-        self._flows: list[tuple[Variable | Function, Expr]] = []
-        self._contexts: set[Variable] = set()
+        self._kinds: dict[Variable | Function, int] = {}
+        self._targets: dict[Variable | Function, frozenset[Variable | None]] = {}
+        self._flows: list[tuple[Function | Expr, Expr | int]] = []
         self._trusted: set[Variable] = set()
         for function in unit.functions:
             self._collect(function)
         for variable in unit.variables:
-            self._variables[variable] = KERNEL
+            self._kinds[variable] = KERNEL
         self._solve()
 
     def _collect(self, function: Function) -> None:
         if function.linkage == "global" and function.parameters:
             context = function.parameters[0]
-            self._variables[context] = DIRECT
-            self._contexts.add(context)
+            self._kinds[context], self._targets[context] = DIRECT, _OTHER
             if function.probe is not None and function.probe.prog_type in _BTF_PROGRAMS:
                 self._trusted.add(context)
         for node in nodes(function.body):
@@ -80,151 +92,147 @@ class Provenance:
                 case tree.Compound(variable=variable, initial=initial):
                     self._initial(variable, initial)
                 case tree.Assign(place=place, value=value):
-                    owner = _owner(place)
-                    if owner is not None:
-                        self._flows.append((owner, value))
+                    self._flows.append((place, value))
                 case tree.Return(value=value) if value is not None:
                     self._flows.append((function, value))
                 case tree.Call():
                     self._call(node)
 
     def _initial(self, variable: Variable, initial: tree.Initializer) -> None:
+        place = tree.Use(variable.span, variable.type, variable)
         for _, _, _, value in initial.parts:
             if not isinstance(value, tree.Literal):
-                self._flows.append((variable, value))
+                self._flows.append((place, value))
 
     def _call(self, call: tree.Call) -> None:
         callee = call.callee
         if isinstance(callee, tree.Function):
             for parameter, argument in zip(callee.parameters, call.arguments, strict=False):
-                self._flows.append((parameter, argument))
-                owner = _pointed(argument)
-                if owner is not None:
-                    self._variables[owner] = self._variables.get(owner, 0) | KERNEL
-            return
-        if isinstance(callee, tree.Helper):
+                place = tree.Use(parameter.span, parameter.type, parameter)
+                self._flows.append((place, argument))
+        elif isinstance(callee, tree.Helper):
             from minibcc.abi.helpers import row
 
             kinds = row(callee.number).arguments
             for kind, argument in zip(kinds, call.arguments, strict=False):
-                owner = _pointed(argument)
-                if owner is not None and kind.flags & {"write", "uninit"}:
-                    self._variables[owner] = self._variables.get(owner, 0) | KERNEL
-        elif isinstance(callee, tree.Builtin) and call.arguments:
-            owner = _pointed(call.arguments[0])
-            if owner is not None and "mem" in callee.name and "set" not in callee.name:
-                self._variables[owner] = self._variables.get(owner, 0) | KERNEL
+                if kind.flags & {"write", "uninit"}:
+                    self._flows.append((tree.Deref(call.span, None, argument), KERNEL))
+        elif isinstance(callee, tree.Builtin) and callee.name in _COPIES:
+            target, source = (tree.Deref(call.span, None, e) for e in call.arguments[:2])
+            self._flows.append((target, tree.Load(call.span, None, source)))
 
     def _solve(self) -> None:
         """Follows the flows until nothing changes."""
         changed = True
         while changed:
             changed = False
-            for target, e in self._flows:
-                found = self.of(e)
-                table: dict[Any, int] = (
-                    self._results if isinstance(target, tree.Function) else self._variables
-                )
-                before = table.get(target, 0)
-                if before | found != before:
-                    table[target] = before | found
-                    changed = True
+            for to, e in self._flows:
+                kinds, targets = (e, _NONE) if isinstance(e, int) else self._value(e)
+                owners = (to,) if isinstance(to, tree.Function) else self._owners(to)
+                for owner in owners:
+                    if owner is None:
+                        continue
+                    before, known = self._kinds.get(owner, 0), self._targets.get(owner, _NONE)
+                    if kinds | before != before or not targets <= known:
+                        self._kinds[owner] = before | kinds
+                        self._targets[owner] = known | targets
+                        changed = True
 
     def of(self, e: Expr) -> int:
         """What a value's pointer may be, as a union of DIRECT, TRUSTED and KERNEL; 0 for what is
         no pointer."""
-        match e:
-            case tree.Load(place=place):
-                return self._content(place)
-            case tree.Address(place=place) | tree.Decay(place=place):
-                return self.root(place)
-            case tree.MapPointer() | tree.FunctionPointer():
-                return DIRECT
-            case tree.Convert(operand=operand):
-                return self.of(operand)
-            case tree.Arithmetic(left=left, right=right):
-                a = self.of(left)
-                if c.pointer(e.type) is not None or a in (DIRECT, TRUSTED):
-                    return a
-                b = self.of(right)
-                return b if b == DIRECT else a | b
-            case tree.Conditional(condition=condition, yes=yes, no=no):
-                return self.of(yes if yes is not None else condition) | self.of(no)
-            case tree.Comma(right=right):
-                return self.of(right)
-            case tree.Assign(value=value):
-                return self.of(value)
-            case tree.Update(place=place):
-                return self._content(place)
-            case tree.StatementExpr(value=value) if value is not None:
-                return self.of(value)
-            case tree.Call(callee=callee):
-                return self._result(callee)
-        return 0
+        return self._value(e)[0]
 
     def root(self, place: Expr) -> int:
         """What memory a place lies in."""
-        match place:
-            case tree.Field(base=base):
-                return self.root(base)
-            case tree.Deref(pointer=pointer):
-                return self.of(pointer)
-        return DIRECT
+        while isinstance(place, tree.Field):
+            place = place.base
+        return self.of(place.pointer) if isinstance(place, tree.Deref) else DIRECT
 
-    def _content(self, place: Expr) -> int:
+    def _owners(self, place: Expr) -> frozenset[Variable | None]:
+        """The variables that a place may be, or lie in."""
+        while isinstance(place, tree.Field):
+            place = place.base
+        if isinstance(place, tree.Use | tree.Compound):
+            return frozenset((place.variable,))
+        return self._value(place.pointer)[1] if isinstance(place, tree.Deref) else _NONE
+
+    def _value(self, e: Expr) -> _Value:
+        """`of` a value, and the variables that it may point to."""
+        match e:
+            case tree.Load(place=place) | tree.Update(place=place):
+                return self._content(place)
+            case tree.Address(place=place) | tree.Decay(place=place):
+                return self.root(place), self._owners(place)
+            case tree.MapPointer() | tree.FunctionPointer():
+                return DIRECT, _OTHER
+            case tree.Convert(operand=operand):
+                return self._value(operand)
+            case tree.Arithmetic(left=left, right=right):
+                return self._sum(e, self._value(left), right)
+            case tree.Conditional(condition=condition, yes=yes, no=no):
+                a, b = self._value(yes if yes is not None else condition), self._value(no)
+                return a[0] | b[0], a[1] | b[1]
+            case tree.Comma(right=right):
+                return self._value(right)
+            case tree.Assign(value=value):
+                return self._value(value)
+            case tree.StatementExpr(value=value) if value is not None:
+                return self._value(value)
+            case tree.Call(callee=callee):
+                return self._result(callee)
+        return _NOTHING
+
+    def _sum(self, e: tree.Arithmetic, a: _Value, right: Expr) -> _Value:
+        if c.pointer(e.type) is not None or a[0] in (DIRECT, TRUSTED):
+            return a
+        b = self._value(right)
+        return b if b[0] == DIRECT else (a[0] | b[0], a[1] | b[1])
+
+    def _content(self, place: Expr) -> _Value:
         """What a pointer is that a place holds."""
         base = place
         while isinstance(base, tree.Field):
             base = base.base
-        if isinstance(base, tree.Use):
-            return self._variables.get(base.variable, 0)
+        if isinstance(base, tree.Use | tree.Compound):
+            return self._held((base.variable,))
         if not isinstance(base, tree.Deref):
-            return KERNEL
-        where = self.of(base.pointer)
+            return KERNEL, _NONE
+        where, targets = self._value(base.pointer)
         context = _context(base.pointer)
-        if context in self._trusted:
-            return TRUSTED
+        if context in self._trusted or where == TRUSTED:
+            return TRUSTED, _NONE
         struct = c.struct(base.type)
         if where == DIRECT and struct is not None and struct.name in _PACKETS:
-            return DIRECT
-        if where == TRUSTED:
-            return TRUSTED
-        return KERNEL
+            return DIRECT, _OTHER
+        held = self._held(targets)
+        return held if where == DIRECT else (held[0] | KERNEL, held[1])
 
-    def _result(self, callee: tree.Callee) -> int:
+    def _held(self, variables: Iterable[Variable | None]) -> _Value:
+        """What variables hold; pointers in other memory come from the kernel."""
+        kinds, targets = 0, _NONE
+        for variable in variables:
+            if variable is None:
+                kinds |= KERNEL
+                continue
+            kinds |= self._kinds.get(variable, 0)
+            targets |= self._targets.get(variable, _NONE)
+        return kinds, targets
+
+    def _result(self, callee: tree.Callee) -> _Value:
         match callee:
             case tree.Function():
-                return self._results.get(callee, 0)
+                return self._kinds.get(callee, 0), self._targets.get(callee, _NONE)
             case tree.Helper(number=number):
                 from minibcc.abi.helpers import row
 
                 kind = row(number).result.kind
                 if kind == "btf_id":
-                    return TRUSTED
-                return DIRECT if kind in _RETURNS_MEMORY else KERNEL
+                    return TRUSTED, _NONE
+                return (DIRECT, _OTHER) if kind in _RETURNS_MEMORY else (KERNEL, _NONE)
             case tree.KernelFunction():
-                return TRUSTED
-        return KERNEL
-
-
-def _owner(place: Expr) -> Variable | None:
-    """The variable that a place is, or lies in."""
-    while isinstance(place, tree.Field):
-        place = place.base
-    if isinstance(place, tree.Deref) and isinstance(place.pointer, tree.Arithmetic):
-        inner = place.pointer.left
-        if isinstance(inner, tree.Decay):
-            return _owner(inner.place)
-    return place.variable if isinstance(place, tree.Use) else None
-
-
-def _pointed(e: Expr) -> Variable | None:
-    """The variable whose address an argument is."""
-    while isinstance(e, tree.Convert):
-        e = e.operand
-    if isinstance(e, tree.Address | tree.Decay):
-        return _owner(e.place)
-    return None
+                return TRUSTED, _NONE
+        return KERNEL, _NONE
 
 
 def _context(e: Expr) -> Variable | None:
@@ -243,6 +251,7 @@ class _Reader:
         self._provenance = Provenance(unit)
         self._names = names
         self._reporter = reporter
+        self._either = "bpf_probe_read_kernel" if _sees_packets(unit) else "bpf_probe_read"
 
     def change(self, node: Any) -> Any:
         """The node with all loads of kernel memory replaced; parents first, because where a
@@ -254,20 +263,35 @@ class _Reader:
                     return self._read(inside, _pointer_type(place))
                 return inside
             case tree.Assign(place=place) | tree.Update(place=place):
-                if self._provenance.root(place) & KERNEL:
+                if self._provenance.root(place) & (KERNEL | DIRECT) == KERNEL:
                     self._reporter.error(
                         "dialect/kernel-write",
                         "a BPF program cannot write to kernel memory",
                         place.span,
                         help=["copy what you need into a variable of your own"],
                     )
+            case tree.Call(callee=tree.Builtin(name=name)) if name in _COPIES:
+                source = node.arguments[1]
+                if self._provenance.of(source) & KERNEL:
+                    return self._copy(rebuild(node, self.change), _pointee(source))
         return rebuild(node, self.change)
+
+    def _copy(self, call: tree.Call, pointer: Any) -> Expr:
+        """memcpy from the kernel: ``({ target; bpf_probe_read_kernel(target, size, source); target
+        })``."""
+        build = Build(call.span, self._names)
+        target, source, size = call.arguments
+        kept = build.local("_target", target.type or c.VOID_POINTER)
+        read = build.helper(self._by_type(pointer), build.load(kept), size, source)
+        return build.block(
+            build.declare(kept, target), build.evaluate(read), value=build.load(kept)
+        )
 
     def _read(self, load: tree.Load, pointer: Any) -> Expr:
         """``({ T _value; bpf_probe_read_kernel(&_value, sizeof(_value), &place); _value; })``."""
         build = Build(load.span, self._names)
         place: Any = load.place
-        helper = self._helper(place, pointer)
+        helper = self._by_type(pointer)
         if isinstance(place, tree.Field) and place.member.bits:
             return self._read_bits(build, load, place, helper)
         value = build.local("_value", load.type or c.CHAR)
@@ -301,7 +325,7 @@ class _Reader:
             value=tree.Load(load.span, load.type, field),
         )
 
-    def _helper(self, place: Expr, pointer: Any) -> str:
+    def _by_type(self, pointer: Any) -> str:
         """Which helper reads: by the struct that the pointer points to."""
         target = pointer.to if isinstance(pointer, Ptr) else None
         while isinstance(target, TypeTag):
@@ -313,7 +337,7 @@ class _Reader:
         struct = c.struct(target)
         if struct is not None and struct is self._names.struct(struct.name, struct.union):
             return "bpf_probe_read_kernel"
-        return "bpf_probe_read"
+        return self._either
 
 
 def _pointer_type(place: Expr) -> Any:
@@ -329,6 +353,25 @@ def _pointer_type(place: Expr) -> Any:
         if not isinstance(pointer, tree.Decay):
             return strip(place.pointer.type)
         place = pointer.place  # an element of an array inside of something else
+
+
+def _sees_packets(unit: Unit) -> bool:
+    """Whether all programs look at packets or sockets: those have no user's memory, nor the helper
+    that would read it."""
+    contexts = [
+        c.pointer(function.parameters[0].type)
+        for function in unit.functions
+        if function.linkage == "global" and function.parameters
+    ]
+    structs = [c.struct(context.to) if context is not None else None for context in contexts]
+    return all(struct is not None and struct.name in _PACKETS for struct in structs)
+
+
+def _pointee(e: Expr) -> Any:
+    """The type of a pointer before it was converted to void *."""
+    while isinstance(e, tree.Convert) and c.pointer(e.operand.type) is not None:
+        e = e.operand
+    return strip(e.type)
 
 
 def run(unit: Unit, names: KernelNames, reporter: Reporter) -> None:

@@ -389,3 +389,48 @@ int f(void *ctx)
     __builtin_memcpy(&copy, &pair, sizeof(pair));
     return sum(primes, 4) + bounded(100) + copy.b + (copy.name[1] == 'y') - copy.a - (copy.name[3]) - 1;
 }
+
+/// Q15 packet pointers kept in structures and stored through pointers
+/// load XDP
+/// packet tcp
+/// returns 63
+#include <linux/if_ether.h>
+struct cursor { void *pos; void *end; };
+static __always_inline int ether(struct cursor *nh, struct ethhdr **out)
+{
+    struct ethhdr *eth = nh->pos;
+    if ((void *)(eth + 1) > nh->end)
+        return -1;
+    nh->pos = eth + 1;
+    *out = eth;
+    return eth->h_proto;
+}
+static __always_inline int ipv4(struct cursor *nh, struct iphdr **out)
+{
+    struct iphdr *ip = nh->pos;
+    if ((void *)(ip + 1) > nh->end)
+        return -1;
+    *out = ip;
+    return ip->protocol;
+}
+int f(struct xdp_md *ctx)
+{
+    struct cursor nh = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
+    struct ethhdr *eth;
+    struct iphdr *ip;
+    if (ether(&nh, &eth) != htons(ETH_P_IP) || ipv4(&nh, &ip) < 0)
+        return XDP_PASS;
+    eth->h_dest[0] ^= 1;
+    return ip->ttl;
+}
+
+/// Q15 implicit reads in XDP, of types of the kernel and of the text
+/// load XDP
+/// returns 76
+struct mine { char letter; };
+int f(struct xdp_md *ctx)
+{
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    struct mine *name = (struct mine *)task->nsproxy->uts_ns->name.sysname;
+    return name->letter;
+}
