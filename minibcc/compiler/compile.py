@@ -54,7 +54,7 @@ def compile(
     if known is not None:
         return known
     obj, front = _compile(text, target, file, cflags, cpu)
-    store.put(key, _entry(obj, front, file))
+    store.put(key, _entry(obj, front))
     return obj
 
 
@@ -135,19 +135,31 @@ def _stamp() -> str:
     return caching.stamp(folders, ("llvmlite", "pycparser"))
 
 
-def _entry(obj: BpfObject, front: Front, file: str) -> bytes:
-    """A line per file that was read besides the text and the shipped headers (their stamp is in
-    the key), an empty line, the object."""
-    read = [
-        f"{caching.digest(content)} {name}\n"
-        for name, content in sorted(front.files.items())
-        if name != file and not name.startswith("include/")
+def _entry(obj: BpfObject, front: Front) -> bytes:
+    """A line per path at which an include was looked for, with what was there (the shipped headers'
+    stamp is in the key), an empty line, the object."""
+    rows = [
+        f"{_ABSENT if content is None else caching.digest(content)} {path}\n"
+        for path, content in sorted(front.preprocessed.looked_at.items())
     ]
-    return "".join(read).encode("utf-8", "surrogateescape") + b"\n" + dump(obj)
+    return "".join(rows).encode("utf-8", "surrogateescape") + b"\n" + dump(obj)
+
+
+_ABSENT = "-"
+"""Stands for a file that was not there."""
+
+
+def _now(path: str) -> str:
+    """What an entry would say of a path now."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return caching.digest(file.read())
+    except OSError:
+        return _ABSENT
 
 
 def _recall(entry: bytes | None) -> BpfObject | None:
-    """The object of an entry, if the files that it was made from are still the same."""
+    """The object of an entry, if the same files are still where it looked for them."""
     if entry is None:
         return None
     files, separator, content = (b"\n" + entry).partition(b"\n\n")
@@ -155,10 +167,9 @@ def _recall(entry: bytes | None) -> BpfObject | None:
         return None
     try:
         for row in files.decode("utf-8", "surrogateescape").split("\n")[1:]:
-            digest, _, name = row.partition(" ")
-            with open(name, encoding="utf-8", errors="replace") as file:
-                if caching.digest(file.read()) != digest:
-                    return None
+            found, _, path = row.partition(" ")
+            if _now(path) != found:
+                return None
         return load(content)
-    except (OSError, ValueError):
+    except ValueError:
         return None

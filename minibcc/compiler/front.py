@@ -30,15 +30,13 @@ class Front(Record):
     """What the front end made of a text.
 
     `unit` is the plain tree that lowering reads, `tree` the one before the dialect, `preprocessed`
-    the tokens. `files` maps every file read (the text itself, includes) to its content: the key of
-    a cache. `warnings` are the diagnostics that did not stop it.
+    the tokens. `warnings` are the diagnostics that did not stop it.
     """
 
     unit: Unit
     tree: Unit
     preprocessed: Preprocessed
     sources: Sources
-    files: dict[str, str]
     warnings: tuple[Diagnostic, ...] = ()
 
 
@@ -68,6 +66,4 @@ def _front(text: str, file: str, target: Target, cflags: Sequence[str]) -> Front
     reporter.check()
     check(unit, reporter)
     reporter.check()
-    return Front(
-        unit, tree, preprocessed, reporter.sources, preprocessed.files, reporter.warnings()
-    )
+    return Front(unit, tree, preprocessed, reporter.sources, reporter.warnings())

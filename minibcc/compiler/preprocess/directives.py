@@ -29,13 +29,14 @@ MAX_DEPTH = 50
 
 class Preprocessed(Record):
     """What preprocessing yields. `tokens` are those of the text, declarations of shipped headers
-    before them; `license` is what BPF_LICENSE names; `files` maps every file read to its text;
-    `macros` are those in force at the end."""
+    before them; `license` is what BPF_LICENSE names; `macros` are those in force at the end.
+    `looked_at` maps every path that an include was looked for at to the text that was there, None
+    where there was no file: what a cache must look at again."""
 
     tokens: list[Token]
     license: str
-    files: dict[str, str]
     macros: Macros
+    looked_at: dict[str, str | None]
 
     def text(self) -> str:
         """The preprocessed text, line by line as written, for ``--show pp``."""
@@ -87,6 +88,9 @@ def _flags(cflags: Sequence[str], reporter: Reporter) -> _Flags:
         elif flag[:2] in places:
             value = flag[2:] or next(rest, "")
             places[flag[:2]].append(value)
+            name = value.partition("=")[0]
+            if flag[:2] == "-D" and name in flags.undefines:
+                flags.undefines.remove(name)
         elif not flag.startswith(("-W", "-w", "-f", "-O", "-g", "-m", "-std=", "-nostdinc", "-x")):
             reporter.error(
                 "parse/unknown-flag",
@@ -123,6 +127,7 @@ class _Preprocessor:
         self._out: list[Token] = []
         self._pending: list[Token] = []
         self._files: dict[str, str] = {}
+        self._looked_at: dict[str, str | None] = {}
         self._once: set[str] = set()
         self._declarations: dict[str, list[Declaration]] = {}
         self._depth = 0
@@ -170,7 +175,7 @@ class _Preprocessor:
         self._read(text, self._file)
         used = {token.value for token in self._out if token.type == "ID"}
         tokens = self._used(used) + self._out
-        return Preprocessed(tokens, self._license(), self._files, self._macros)
+        return Preprocessed(tokens, self._license(), self._macros, self._looked_at)
 
     def _license(self) -> str:
         macro = self._macros.get("BPF_LICENSE")
@@ -262,26 +267,40 @@ class _Preprocessor:
         for name, declarations in header.declarations.items():
             self._declarations.setdefault(name, []).extend(declarations)
 
-    def _include(self, name: str, system: bool, span: Span, file: str) -> None:
-        folders = [*self._flags.folders]
-        if not system:
-            folders.insert(0, os.path.dirname(file) if file else ".")
-        for folder in folders:
+    def _folders(self, system: bool, file: str) -> list[str]:
+        """Where an include in `file` is looked for."""
+        own = [] if system else [os.path.dirname(file) if file else "."]
+        return [*own, *self._flags.folders]
+
+    def _find(self, name: str, system: bool, file: str) -> str | None:
+        """The path of the file that an include means, None if it is none of the user's."""
+        for folder in self._folders(system, file):
             path = os.path.normpath(os.path.join(folder, name))
-            if os.path.isfile(path):
-                if path in self._once:
-                    return
-                if self._depth >= MAX_DEPTH:
-                    self._reporter.error(
-                        "parse/include-depth",
-                        f"'{name}' includes itself without end",
-                        span,
-                        help=["begin the header with #pragma once"],
-                    )
-                    return
-                with open(path, encoding="utf-8", errors="replace") as stream:
-                    self._read(stream.read(), path)
+            if path not in self._looked_at:
+                try:
+                    with open(path, encoding="utf-8", errors="replace") as stream:
+                        self._looked_at[path] = stream.read()
+                except OSError:
+                    self._looked_at[path] = None
+            if self._looked_at[path] is not None:
+                return path
+        return None
+
+    def _include(self, name: str, system: bool, span: Span, file: str) -> None:
+        path = self._find(name, system, file)
+        if path is not None:
+            if path in self._once:
                 return
+            if self._depth >= MAX_DEPTH:
+                self._reporter.error(
+                    "parse/include-depth",
+                    f"'{name}' includes itself without end",
+                    span,
+                    help=["begin the header with #pragma once"],
+                )
+                return
+            self._read(self._looked_at[path] or "", path)
+            return
         header = shipped(name)
         if header is not None:
             self._take(header)
@@ -297,7 +316,10 @@ class _Preprocessor:
                 "parse/include-not-found",
                 f"there is no header '{name}'",
                 span,
-                notes=["looked in " + ", ".join([*(f or "." for f in folders), "our headers"])],
+                notes=[
+                    "looked in "
+                    + ", ".join([*(f or "." for f in self._folders(system, file)), "our headers"])
+                ],
                 help=["give its folder with -I", "kernel types need no header at all"],
             )
 
@@ -420,10 +442,7 @@ class _Preprocessor:
             return False
 
     def _has_include(self, name: str, system: bool) -> bool:
-        folders = self._flags.folders if system else [os.path.dirname(self._file), *()]
-        return shipped(name) is not None or any(
-            os.path.isfile(os.path.join(folder, name)) for folder in folders
-        )
+        return self._find(name, system, self._file) is not None or shipped(name) is not None
 
 
 _ONES = (
