@@ -57,6 +57,9 @@
 #define LSM_PROBE(event, ...) int lsm__##event(unsigned long long *ctx __VA_OPT__(,) __VA_ARGS__)
 #define BPF_ITER(target) int bpf_iter__##target(struct bpf_iter__##target *ctx)
 
+#define bpf_target_defined
+#define bpf_target_x86
+
 // x86-64's registers by their part in a call.
 #define PT_REGS_PARM1(ctx) ((ctx)->di)
 #define PT_REGS_PARM2(ctx) ((ctx)->si)
@@ -147,7 +150,19 @@ struct bpf_stacktrace_buildid {
 #define bpf_htons(x) __builtin_bswap16(x)
 #define bpf_ntohl(x) __builtin_bswap32(x)
 #define bpf_htonl(x) __builtin_bswap32(x)
+#define bpf_ntohll(x) __builtin_bswap64(x)
+#define bpf_htonll(x) __builtin_bswap64(x)
 #define bpf_be64_to_cpu(x) __builtin_bswap64(x)
+
+static __always_inline unsigned __int128 bpf_ntoh128(unsigned __int128 v)
+{
+    return (unsigned __int128)bpf_ntohll(v) << 64 | bpf_ntohll(v >> 64);
+}
+
+static __always_inline unsigned __int128 bpf_hton128(unsigned __int128 v)
+{
+    return bpf_ntoh128(v);
+}
 
 static __always_inline unsigned int bpf_log2(unsigned int v)
 {

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from minibcc import cache as caching
 from minibcc.compiler.object import dump, load
+from minibcc.records import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +70,8 @@ def _compile(
     begin(cpu)
     with deep(file, text):
         done = front(text, file, target, cflags)
-        return back(done, lower(done.unit, cpu, done.sources), cpu), done
+        made = back(done, lower(done.unit, cpu, done.sources), cpu)
+        return replace(made, version=target.version_code), done
 
 
 def back(front: Front, lowered: Lowered, cpu: str) -> BpfObject:

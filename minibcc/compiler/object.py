@@ -82,7 +82,8 @@ class ProgramSpec(Record):
 
 class BpfObject(Record):
     """Everything a text compiles to. `btf` is encoded BTF; `sources` are the texts that lines
-    point into, by file name; `warnings` are rendered diagnostics."""
+    point into, by file name; `warnings` are rendered diagnostics; `version` is the target's
+    LINUX_VERSION_CODE, which BCC passes on when it loads (kernels since 5.0 do not look)."""
 
     programs: tuple[ProgramSpec, ...]
     maps: tuple[MapSpec, ...]

@@ -6,8 +6,8 @@ helper. Which pointers those are is decided by where they come from, followed th
 casts, calls and macros (BCC follows text, and gives up at the latter three):
 
     DIRECT   the stack, a map's value, the context, a packet, what a helper returns
-    TRUSTED  arguments of kfunc and LSM programs: the verifier follows them through the kernel's
-             types, and what is loaded through them
+    TRUSTED  structures that are arguments of kfunc and LSM programs: the verifier follows them
+             through the kernel's types, and structures that are loaded through them
     KERNEL   everything else: a register's content, what memory or a map held, what a helper
              returned as a number
 
@@ -26,6 +26,7 @@ from minibcc.abi.bpf import ProgType
 from minibcc.btf.types import Array, Member, Ptr, Struct, TypeTag, strip
 from minibcc.compiler import arithmetic as c
 from minibcc.compiler import tree
+from minibcc.compiler.analyze.constants import fold
 from minibcc.compiler.dialect.build import Build
 from minibcc.compiler.dialect.walk import nodes, rebuild
 
@@ -167,7 +168,7 @@ class Provenance:
             case tree.MapPointer() | tree.FunctionPointer():
                 return DIRECT, _OTHER
             case tree.Convert(operand=operand):
-                return self._value(operand)
+                return _followed(self._value(operand), e.type)
             case tree.Arithmetic(left=left, right=right):
                 return self._sum(e, self._value(left), right)
             case tree.Conditional(condition=condition, yes=yes, no=no):
@@ -184,6 +185,8 @@ class Provenance:
         return _NOTHING
 
     def _sum(self, e: tree.Arithmetic, a: _Value, right: Expr) -> _Value:
+        if a[0] == TRUSTED and fold(right) is None:
+            return KERNEL, _NONE  # the verifier follows a structure at known offsets only
         if c.pointer(e.type) is not None or a[0] in (DIRECT, TRUSTED):
             return a
         b = self._value(right)
@@ -201,7 +204,7 @@ class Provenance:
         where, targets = self._value(base.pointer)
         context = _context(base.pointer)
         if context in self._trusted or where == TRUSTED:
-            return TRUSTED, _NONE
+            return _followed((TRUSTED, _NONE), place.type)
         struct = c.struct(base.type)
         if where == DIRECT and struct is not None and struct.name in _PACKETS:
             return DIRECT, _OTHER
@@ -233,6 +236,15 @@ class Provenance:
             case tree.KernelFunction():
                 return TRUSTED, _NONE
         return KERNEL, _NONE
+
+
+def _followed(value: _Value, type: Any) -> _Value:
+    """The value as a pointer of this type: the verifier follows pointers to structures, all others
+    are numbers to it."""
+    target = c.pointer(type)
+    if value[0] != TRUSTED or target is None or target.to is None or c.struct(target.to):
+        return value
+    return KERNEL, _NONE
 
 
 def _context(e: Expr) -> Variable | None:

@@ -99,7 +99,8 @@ def _probe(name: str, prefix: str, kind: Kind) -> tree.Probe:
     if kind.prog_type is ProgType.TRACEPOINT:
         rest = rest.replace("__", ":", 1)
     elif prefix in ("kfunc__", "kretfunc__", "kmod_ret__"):
-        rest = rest.partition("__")[2] or rest
+        module, _, name = rest.partition("__")  # BCC before 0.29 writes no module
+        rest = name if module and name else rest
     elif prefix == "syscall__":
         rest = ""
     return tree.Probe(kind.prog_type, name, rest, kind.attach_type)

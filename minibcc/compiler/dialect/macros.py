@@ -33,6 +33,7 @@ class TableMacro(Record):
 _NAME_KEY_VALUE_SIZE = ("name", "key", "value", "size")
 _NAME_VALUE_SIZE = ("name", "value", "size")
 _NAME_SIZE = ("name", "size")
+_QUEUE = ("type", "name", "value", "size", "flags")
 _TABLE = ("type", "key", "value", "name", "size")
 
 TABLE_MACROS: dict[str, TableMacro] = {
@@ -93,6 +94,10 @@ TABLE_MACROS: dict[str, TableMacro] = {
     "BPF_SOCKMAP": TableMacro(MapType.SOCKMAP, _NAME_SIZE, 2, "u32", "u32"),
     "BPF_SOCKHASH": TableMacro(MapType.SOCKHASH, ("name", "key", "size"), 1, "u32", "u32"),
     "BPF_QUEUE": TableMacro(MapType.QUEUE, ("name", "value", "size", "flags"), 3, "", ""),
+    "BPF_QUEUESTACK": TableMacro(MapType.UNSPEC, _QUEUE, 5),
+    "BPF_QUEUESTACK_PUBLIC": TableMacro(MapType.UNSPEC, _QUEUE, 5, scope="public"),
+    "BPF_QUEUESTACK_SHARED": TableMacro(MapType.UNSPEC, _QUEUE, 5, scope="shared"),
+    "BPF_QUEUESTACK_PINNED": TableMacro(MapType.UNSPEC, (*_QUEUE, "path"), 6),
     "BPF_STACK": TableMacro(MapType.STACK, ("name", "value", "size", "flags"), 3, "", ""),
 }
 

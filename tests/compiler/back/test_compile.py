@@ -48,6 +48,7 @@ def test_hello_is_the_articles(target: Target) -> None:
     assert tag_sha1(decode(program.insns)).hex() == "38dd440716c4900f"
     assert [(line.insn, line.line) for line in program.lines] == [(0, 1), (1, 3), (11, 4)]
     assert obj.sources == {"hello.c": TEXT}
+    assert obj.version == 6 << 16 | 18 << 8
     assert compile(TEXT.encode(), target, file="hello.c", cache=False) == obj
 
 

@@ -11,7 +11,7 @@ from minibcc.abi.bpf import ProgType
 from minibcc.abi.requests import ProgTestRun
 from minibcc.bcc import BPF
 from minibcc.bcc.loader import Module
-from minibcc.compiler.cache import Cache
+from minibcc.cache import Cache
 from minibcc.compiler.compile import compile
 from minibcc.compiler.target import Target
 from minibcc.errors import CompileError

@@ -261,3 +261,34 @@ BPF_ITER(task)
 {
     return ctx->task->pid & 1;
 }
+
+/// A9 fentry, named by hand as an older BCC names it
+/// load TRACING
+int kfunc__vfs_open(unsigned long long *ctx)
+{
+    struct file *file = (struct file *)ctx[1];
+    return file->f_flags & 0;
+}
+int kretfunc____x64_sys_openat(unsigned long long *ctx) { return ctx[1] == 0 ? 0 : 0; }
+
+/// A9 fentry, arguments of all kinds
+/// load TRACING
+KFUNC_PROBE(vfs_read, struct file *file, char __user *buf, size_t count, loff_t *pos)
+{
+    char byte = 0;
+    loff_t where = pos ? *pos : 0;
+    bpf_probe_read_user(&byte, 1, buf);
+    struct inode *inode = file->f_inode;
+    bpf_trace_printk("%d %d %d\n", (int)count, byte + (int)where, (int)inode->i_ino);
+    return 0;
+}
+
+/// A9 fentry, what the verifier does not follow is read
+/// load TRACING
+KFUNC_PROBE(vfs_open, const struct path *path, struct file *file)
+{
+    u32 i = bpf_get_prandom_u32() & 7;
+    char letter = path->dentry->d_shortname.string[i];
+    const unsigned char *name = path->dentry->d_name.name;
+    return (letter + name[0] + name[i]) & 0;
+}

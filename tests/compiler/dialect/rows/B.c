@@ -149,3 +149,18 @@ int f(void *ctx)
     struct bpf_pidns_info info = {};
     return bpf_get_ns_current_pid_tgid(0, 0, &info, sizeof(info)) == -22 && info.pid == 0;
 }
+
+/// B8 the network's byte order
+/// load RAW_TRACEPOINT
+/// returns 15
+int f(void *ctx)
+{
+    u16 a = bpf_get_prandom_u32() | 1;
+    u32 b = a;
+    u64 c = a;
+    unsigned __int128 d = (unsigned __int128)a << 64 | 5;
+    return (bpf_ntohs(bpf_htons(a)) == a && bpf_htons(a) == (u16)(a << 8 | a >> 8))
+        | (bpf_ntohl(bpf_htonl(b)) == b && bpf_htonl(b) >> 16 == htons(a)) << 1
+        | (bpf_ntohll(bpf_htonll(c)) == c && bpf_htonll(c) >> 48 == ntohs(a)) << 2
+        | ((u64)bpf_ntoh128(d) == bpf_htonll(a) && bpf_hton128(bpf_ntoh128(d)) == d) << 3;
+}

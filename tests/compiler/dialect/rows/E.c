@@ -319,3 +319,21 @@ int f(struct bpf_sock_ops *ops)
     three.sock_hash_update(ops, &tuple, BPF_ANY);
     return 1;
 }
+
+/// E18 BPF_QUEUESTACK and its like
+/// load RAW_TRACEPOINT
+/// returns 9
+/// pinned /sys/fs/bpf/minibcc-test-queue
+BPF_QUEUESTACK("queue", one, u64, 4, 0);
+BPF_QUEUESTACK_PUBLIC("stack", two, u64, 4, 0);
+BPF_QUEUESTACK_SHARED("stack", three, u64, 4, 0);
+BPF_QUEUESTACK_PINNED("queue", four, u64, 4, 0, "/sys/fs/bpf/minibcc-test-queue");
+int f(void *ctx)
+{
+    u64 value = 4, out = 0, more = 0;
+    one.push(&value, 0);
+    four.push(&value, 0);
+    one.pop(&out);
+    four.pop(&more);
+    return out + more + (two.pop(&value) == -ENOENT);
+}
