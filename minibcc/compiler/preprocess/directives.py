@@ -7,11 +7,16 @@ expanded text uses are put in front of it at the end.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from minibcc.compiler.preprocess.conditions import BadCondition, evaluate
-from minibcc.compiler.preprocess.headers import KERNEL_FOLDERS, Declaration, Header, shipped
+from minibcc.compiler.preprocess.headers import (
+    KERNEL_FOLDERS,
+    Declaration,
+    Header,
+    Search,
+    shipped,
+)
 from minibcc.compiler.preprocess.lexer import Token, lex, spell
 from minibcc.compiler.preprocess.macros import BadDefinition, Macro, Macros, split
 from minibcc.diagnostics import Span
@@ -30,8 +35,7 @@ MAX_DEPTH = 50
 class Preprocessed(Record):
     """What preprocessing yields. `tokens` are those of the text, declarations of shipped headers
     before them; `license` is what BPF_LICENSE names; `macros` are those in force at the end.
-    `looked_at` maps every path that an include was looked for at to the text that was there, None
-    where there was no file: what a cache must look at again."""
+    `looked_at` is what `Search` looked at for includes."""
 
     tokens: list[Token]
     license: str
@@ -127,7 +131,7 @@ class _Preprocessor:
         self._out: list[Token] = []
         self._pending: list[Token] = []
         self._files: dict[str, str] = {}
-        self._looked_at: dict[str, str | None] = {}
+        self._search = Search(flags.folders)
         self._once: set[str] = set()
         self._declarations: dict[str, list[Declaration]] = {}
         self._depth = 0
@@ -175,7 +179,7 @@ class _Preprocessor:
         self._read(text, self._file)
         used = {token.value for token in self._out if token.type == "ID"}
         tokens = self._used(used) + self._out
-        return Preprocessed(tokens, self._license(), self._macros, self._looked_at)
+        return Preprocessed(tokens, self._license(), self._macros, self._search.looked_at)
 
     def _license(self) -> str:
         macro = self._macros.get("BPF_LICENSE")
@@ -267,28 +271,10 @@ class _Preprocessor:
         for name, declarations in header.declarations.items():
             self._declarations.setdefault(name, []).extend(declarations)
 
-    def _folders(self, system: bool, file: str) -> list[str]:
-        """Where an include in `file` is looked for."""
-        own = [] if system else [os.path.dirname(file) if file else "."]
-        return [*own, *self._flags.folders]
-
-    def _find(self, name: str, system: bool, file: str) -> str | None:
-        """The path of the file that an include means, None if it is none of the user's."""
-        for folder in self._folders(system, file):
-            path = os.path.normpath(os.path.join(folder, name))
-            if path not in self._looked_at:
-                try:
-                    with open(path, encoding="utf-8", errors="replace") as stream:
-                        self._looked_at[path] = stream.read()
-                except OSError:
-                    self._looked_at[path] = None
-            if self._looked_at[path] is not None:
-                return path
-        return None
-
     def _include(self, name: str, system: bool, span: Span, file: str) -> None:
-        path = self._find(name, system, file)
-        if path is not None:
+        found = self._search.find(name, system, file)
+        if found is not None:
+            path, text = found
             if path in self._once:
                 return
             if self._depth >= MAX_DEPTH:
@@ -299,7 +285,7 @@ class _Preprocessor:
                     help=["begin the header with #pragma once"],
                 )
                 return
-            self._read(self._looked_at[path] or "", path)
+            self._read(text, path)
             return
         header = shipped(name)
         if header is not None:
@@ -318,7 +304,9 @@ class _Preprocessor:
                 span,
                 notes=[
                     "looked in "
-                    + ", ".join([*(f or "." for f in self._folders(system, file)), "our headers"])
+                    + ", ".join(
+                        [*(f or "." for f in self._search.folders(system, file)), "our headers"]
+                    )
                 ],
                 help=["give its folder with -I", "kernel types need no header at all"],
             )
@@ -442,7 +430,8 @@ class _Preprocessor:
             return False
 
     def _has_include(self, name: str, system: bool) -> bool:
-        return self._find(name, system, self._file) is not None or shipped(name) is not None
+        found = self._search.find(name, system, self._file)
+        return found is not None or shipped(name) is not None
 
 
 _ONES = (

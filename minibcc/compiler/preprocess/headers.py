@@ -58,6 +58,38 @@ class Header(Record):
     includes: tuple[str, ...]
 
 
+class Search:
+    """Looks for the user's headers in the folders of ``-I``.
+
+    `looked_at` maps every path that was looked at to the text that was there, None where there was
+    no file: what a cache must look at again.
+    """
+
+    def __init__(self, folders: list[str]) -> None:
+        self._folders = folders
+        self.looked_at: dict[str, str | None] = {}
+
+    def folders(self, system: bool, file: str) -> list[str]:
+        """Where an include in `file` is looked for; `system` says that it is written with <>."""
+        own = [] if system else [os.path.dirname(file) if file else "."]
+        return [*own, *self._folders]
+
+    def find(self, name: str, system: bool, file: str) -> tuple[str, str] | None:
+        """Path and text of the file that an include means, None if it is none of the user's."""
+        for folder in self.folders(system, file):
+            path = os.path.normpath(os.path.join(folder, name))
+            if path not in self.looked_at:
+                try:
+                    with open(path, encoding="utf-8", errors="replace") as stream:
+                        self.looked_at[path] = stream.read()
+                except OSError:
+                    self.looked_at[path] = None
+            text = self.looked_at[path]
+            if text is not None:
+                return path, text
+        return None
+
+
 @cache
 def folder() -> str:
     """Where shipped headers lie: in the package, or beside it in a checkout."""
