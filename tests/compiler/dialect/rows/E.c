@@ -305,7 +305,6 @@ int f(void *ctx)
 }
 
 /// E19 BPF_SOCKHASH
-/// lacks bpf_sock_hash_update
 /// load SOCK_OPS
 struct tuple_t { u32 remote, local; u16 ports[2]; };
 BPF_SOCKHASH(one);

@@ -234,7 +234,6 @@ int f(void *ctx)
 }
 
 /// F15 sock_hash_update
-/// lacks bpf_sock_hash_update
 /// load SOCK_OPS
 BPF_SOCKHASH(sockets, u32, 16);
 int f(struct bpf_sock_ops *ops)
@@ -245,7 +244,6 @@ int f(struct bpf_sock_ops *ops)
 }
 
 /// F16 msg_redirect_hash
-/// lacks bpf_msg_redirect_hash
 /// load SK_MSG
 BPF_SOCKHASH(sockets, u32, 16);
 int f(struct sk_msg_md *msg)
@@ -255,7 +253,6 @@ int f(struct sk_msg_md *msg)
 }
 
 /// F17 sk_redirect_hash
-/// lacks bpf_sk_redirect_hash
 /// load SK_SKB
 BPF_SOCKHASH(sockets, u32, 16);
 int f(struct __sk_buff *skb)

@@ -263,7 +263,6 @@ int f(struct __sk_buff *skb)
 }
 
 /// Q11 BPF_SOCKMAP
-/// lacks bpf_sock_map_update
 /// load SOCK_OPS
 BPF_SOCKMAP(sockets, 16);
 int f(struct bpf_sock_ops *ops)
