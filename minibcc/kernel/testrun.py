@@ -1,8 +1,9 @@
 """BPF_PROG_TEST_RUN: a program on a packet or a context of user space's making.
 
-Packet programs run `repeat` times on a copy of `data_in` (net/bpf/test_run.c). Linux tests neither
-kprobe nor tracepoint programs; here those run too, on `ctx_in` as their context, because a
-simulated kernel is for trying things.
+Packet programs run `repeat` times on a copy of `data_in` (net/bpf/test_run.c). Linux tests few of
+the other types; here all run, on `ctx_in` as their context, because a simulated kernel is for
+trying things. Where a context holds pointers, user space cannot say them: an object that must be
+there is one of zeros, one that may be missing is, and of a packet there is nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from errno import EINVAL, ENOSPC, ENXIO
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import ProgType
+from minibcc.abi.contexts import context_of
 from minibcc.abi.requests import TestRun
 from minibcc.kernel.contexts import PT_REGS_SIZE, RAW_ARGUMENTS
-from minibcc.kernel.errnos import ENOTSUPP, failure
+from minibcc.kernel.errnos import failure
 from minibcc.kernel.packets import ETHERNET, PACKET_TYPES, Packet
+from minibcc.kernel.programs import ATTACH_NUMBERS
 
 if TYPE_CHECKING:
+    from minibcc.abi.contexts import Context
     from minibcc.abi.requests import ProgTestRun
     from minibcc.kernel.kernel import Kernel
     from minibcc.kernel.objects import Program
@@ -42,20 +46,23 @@ FRAGMENTS_MAX = 17 * 4096
 """Bytes that XDP may have behind that, in further pages; here all lie in one piece."""
 
 
+OBJECTS = ("sock", "sock_common", "flow_keys", "tp_buffer")
+"""What a context's pointer leads to without a test for NULL (`abi.contexts`)."""
+OBJECT_SIZE = 4096
+
 ON_CPU = 1
 """``BPF_F_TEST_RUN_ON_CPU``."""
 CHECKSUM_COMPLETE = 4
 
 
 def test_run(kernel: Kernel, request: ProgTestRun) -> TestRun:
-    """Raises EINVAL for what does not fit, ENOTSUPP for types that cannot be tried."""
+    """Raises EINVAL for what does not fit."""
     program = kernel.program_of(request.prog_fd)
     kind = ProgType(program.request.prog_type)
     if kind in PACKET_TYPES:
         return _on_packet(kernel, program, request)
-    size = CONTEXT_SIZES.get(kind)
-    if size is None:
-        raise failure(ENOTSUPP)
+    described = context_of(kind, _attach_type(program))
+    size = CONTEXT_SIZES.get(kind, (described.size + 7) // 8 * 8)
     if request.data_in or request.data_size_out:
         raise failure(EINVAL)
     if request.cpu and not request.flags & ON_CPU:
@@ -67,22 +74,42 @@ def test_run(kernel: Kernel, request: ProgTestRun) -> TestRun:
             raise failure(ENXIO)
         if not program.reach <= len(request.ctx_in) <= 8 * RAW_ARGUMENTS:
             raise failure(EINVAL)
-    elif len(request.ctx_in) > max(size, SYSCALL_CONTEXT):
+    elif len(request.ctx_in) > max(size, SYSCALL_CONTEXT) or (
+        kind == ProgType.SYSCALL and len(request.ctx_in) < program.reach
+    ):
         raise failure(EINVAL)
-    return _on_context(kernel, program, request, size)
+    return _on_context(kernel, program, request, size, described)
 
 
-def _on_context(kernel: Kernel, program: Program, request: ProgTestRun, size: int) -> TestRun:
-    data = request.ctx_in.ljust(size, b"\0") or bytes(8)
+def _attach_type(program: Program) -> int:
+    """What the program is to be attached to; 0 for a number that means nothing."""
+    attach = program.request.expected_attach_type
+    return attach if attach in ATTACH_NUMBERS else 0
+
+
+def _on_context(
+    kernel: Kernel, program: Program, request: ProgTestRun, size: int, described: Context
+) -> TestRun:
+    data = bytearray(request.ctx_in.ljust(size, b"\0") or bytes(8))
     repeat = max(1, request.repeat)
-    address = kernel.contexts.place(data)
-    started = time.perf_counter_ns()
+    memory = kernel.memory
+    pointers = [field for field in described.fields if field.yields != "scalar"]
+    thing = memory.allocate(OBJECT_SIZE)
+    address = memory.allocate(len(data), writable=any(field.write for field in described.fields))
     try:
+        for field in pointers:
+            value = thing if field.yields in OBJECTS else 0
+            data[field.off : field.off + field.size] = value.to_bytes(field.size, "little")
+        memory.view(address, len(data))[:] = data
+        started = time.perf_counter_ns()
         result = kernel.run(program, (address,), repeat=repeat)
-        out = bytes(kernel.memory.view(address, len(request.ctx_in)))
+        duration = (time.perf_counter_ns() - started) // repeat
+        for field in pointers:  # addresses are nobody's business
+            memory.view(address + field.off, field.size)[:] = bytes(field.size)
+        out = bytes(memory.view(address, len(request.ctx_in)))
     finally:
-        kernel.contexts.give_back(address, len(data))
-    duration = (time.perf_counter_ns() - started) // repeat
+        memory.free(address)
+        memory.free(thing)
     return TestRun(result & 0xFFFF_FFFF, duration, b"", out[: request.ctx_size_out])
 
 
