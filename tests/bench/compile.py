@@ -110,9 +110,13 @@ class Side(NamedTuple):
 
 
 class Ours:
-    """Our compiler for one system's target, and the kernel that takes the programs."""
+    """Our compiler for one system's target, and the kernel that takes the programs; without
+    `timed`, a text is only compiled and loaded."""
 
-    def __init__(self, system: System, kernel: System | None, folder: Path) -> None:
+    def __init__(
+        self, system: System, kernel: System | None, folder: Path, *, timed: bool = True
+    ) -> None:
+        self.timed = timed
         self.target = Target.from_system(system)
         self.kernel = kernel
         self.cache = Cache(str(folder / "cache"))
@@ -129,6 +133,8 @@ class Ours:
 
         try:
             made = compile(text.text, target, cflags=text.cflags, cache=cache)
+            if not self.timed:
+                return Side(refused=_refused(made, text.types, kernel) if kernel else ())
             other = compile(text.text, target, cflags=text.cflags, cpu=CPUS[1], cache=False)
         except CompileError as wrong:
             return Side(_first(str(wrong)))
@@ -230,9 +236,10 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         simulated = Ours(boot.system(boot.Options()), running, folder)
-        here = Ours(running, running, folder) if running is not None else None
+        here = Ours(running, running, folder, timed=False) if running is not None else None
         # Side by side for each text, so that a slower minute hits all alike.
-        for text in texts:
+        for number, text in enumerate(texts):
+            print(f"\r{number} of {len(texts)} texts", end="", file=sys.stderr, flush=True)
             path = folder / "text.json"
             path.write_text(json.dumps(text))
             sides[SIMULATED].append(_with_memory(simulated.side(text), path))
@@ -240,6 +247,7 @@ def main(arguments: list[str]) -> None:
                 sides.setdefault(RUNNING, []).append(here.side(text))
             if not no_bcc:
                 sides.setdefault(REAL, []).append(theirs(path))
+        print(end="\r", file=sys.stderr, flush=True)
     print(f"{len(texts)} texts of {len(tools())} BCC tools; {where()}")
     for reason in dict.fromkeys(filter(None, (no_kernel, no_bcc))):
         print(f"not all is measured: {reason}")

@@ -67,12 +67,12 @@ def harvest(limit: int | None, kernels: Sequence[str]) -> tuple[list[Harvested],
     chosen = dict(list(tools().items())[:limit])
     found: dict[str, list[Harvested]] = {tool: [] for tool in chosen}
     for kernel in kernels:
-        found |= _harvest({tool: chosen[tool] for tool in chosen if not found[tool]}, kernel)
+        found |= texts_of({tool: chosen[tool] for tool in chosen if not found[tool]}, kernel)
     return [text for texts in found.values() for text in texts], [t for t in found if not found[t]]
 
 
-def _harvest(commands: Mapping[str, list[str]], kernel: str) -> dict[str, list[Harvested]]:
-    """The texts by tool, from as many processes as there are processors."""
+def texts_of(commands: Mapping[str, list[str]], kernel: str) -> dict[str, list[Harvested]]:
+    """The texts by tool in front of one kernel, from as many processes as there are processors."""
     items = list(commands.items())
     share = os.cpu_count() or 1
     found: dict[str, list[Harvested]] = {}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from minibcc.compiler import elf
@@ -43,3 +46,19 @@ def test_malformed_assembly_is_an_exception() -> None:
 def test_many_modules_in_one_process() -> None:
     first = emit(MODULE, "v4")
     assert all(emit(MODULE, "v4") == first for _ in range(20))
+
+
+def test_a_process_may_fork_and_end_while_llvm_is_loaded() -> None:
+    script = """
+import os
+from minibcc.compiler.codegen import assembly, begin
+begin("v2")
+child = os.fork()
+if not child:
+    assert "exit" in assembly("define i64 @f() { ret i64 7 }", "v2")
+    os._exit(7)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 7
+    script = "from minibcc.compiler.codegen import begin; begin('v2'); raise SystemExit(7)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 7
