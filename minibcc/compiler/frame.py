@@ -163,9 +163,10 @@ def _moved(insn: Instruction, source: Value, mask: int) -> Value:
 
 
 def _sum(a: int, b: int, mask: int) -> int:
-    """The bits that a sum may have: none below both numbers' lowest, none above the largest sum."""
-    low = min((n & -n for n in (a, b) if n), default=0)
-    return _below((a + b).bit_length()) & mask & -low
+    """The bits that a sum may have: those of both below the first that they share, where nothing
+    carries yet, and none above the largest sum."""
+    first = a & b & -(a & b) or mask + 1
+    return (a | b) & (first - 1) | _below((a + b).bit_length()) & mask & -first
 
 
 def _below(bits: int) -> int:

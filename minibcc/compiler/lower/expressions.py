@@ -12,6 +12,7 @@ well), because the optimiser that follows is the same.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import gcd
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from minibcc.btf.types import Ptr, align_of, size_of, strip
@@ -156,11 +157,27 @@ class Expressions(Memory, ABC):
         return place
 
     def _deref(self, e: tree.Deref) -> Place:
-        pointer = self.rvalue(e.pointer)
-        self.mark(e.span)
         type = strip(e.type)
         align = 1 if type is None else max(1, self.kind(e.type).align)
-        return Place(pointer, align, is_volatile(e.type))
+        match e.pointer:
+            case tree.Decay(place=array) | tree.Arithmetic(left=tree.Decay(place=array)):
+                # An array in a packed struct is aligned as it lies there.
+                found = self.place(array)
+                pointer, align = found.pointer, min(align, found.align)
+                volatile = found.volatile or is_volatile(e.type)
+            case _:
+                pointer, volatile = self.rvalue(e.pointer), is_volatile(e.type)
+                self.mark(e.span)
+                return Place(pointer, align, volatile)
+        if isinstance(e.pointer, tree.Arithmetic):
+            right = e.pointer.right
+            count, size = self.rvalue(right), _pointee(e.pointer.left)
+            self.mark(e.pointer.span)
+            kind = self.kind(right.type)
+            pointer = self.advance(pointer, count, kind, size, e.pointer.operator)
+            align = gcd(align, size)
+        self.mark(e.span)
+        return Place(pointer, align, volatile)
 
     def _field(self, e: tree.Field) -> Place:
         place, size = self.place(e.base), self.kind(e.base.type).size
