@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.compiler.random import campaign, csmith, judge, program
 
+CHUNK = 200
 SHARE = 4
 """One program in so many is csmith's."""
 

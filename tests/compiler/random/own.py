@@ -121,6 +121,11 @@ def cast(e: E, type: T) -> E:
     return into(E(f"({type.name})({e.text})", e.type, e.low, e.high), type)
 
 
+def shut(lines: list[str], at: int) -> bool:
+    """Whether a label or an ``else`` stands there, or a loop's pragma before it."""
+    return ":" in lines[at].partition("(")[0] or lines[at - 1].strip().startswith("#")
+
+
 class Generator:
     def __init__(self, number: int) -> None:
         self.number = number
@@ -543,6 +548,8 @@ class Generator:
                 return self.copy()
             case 14:
                 return self.through_pointer()
+            case 22:
+                return self.memory()
             case 15 | 16 if not self.pure:
                 return self.atomic()
             case 17:
@@ -570,9 +577,9 @@ class Generator:
         body = self.block(self.pick((1, 2)), depth - 1)
         if self.one_in(3):
             word = self.pick(("break", "continue"))
-            at = self.random.randrange(len(body) + 1)
-            if all(not line.startswith("     ") and "}" not in line for line in body[at:]):
-                body.insert(at, f"    if ({self.expression(1).text}) {word};")
+            starts = [at for at, line in enumerate(body) if not line.startswith(("     ", "    }"))]
+            at = self.pick([*(at for at in starts if not shut(body, at)), len(body)])
+            body.insert(at, f"    if ({self.expression(1).text}) {word};")
         self.counters.pop()
         self.loops -= 1
         up = self.one_in(2)
@@ -582,14 +589,14 @@ class Generator:
                     f"int {name} = 0;",
                     f"while ({name} < {count}) {{",
                     f"    {name}++;",
-                    *[line.replace("continue;", "continue;") for line in body],
+                    *body,
                     "}",
                 ]
             case 1:
                 return [
                     f"int {name} = 0;",
                     "do {",
-                    *(line for line in body if not line.endswith("continue;")),
+                    *body,
                     f"}} while (++{name} < {count});",
                 ]
             case 2 if up:
@@ -738,6 +745,27 @@ class Generator:
         else:
             lines.append(f"{self.pick(self.scalars)[0]} = {name} - {vector.name};")
         return ["{", *("    " + line for line in lines), "}"]
+
+    def memory(self) -> list[str]:
+        """Bytes moved, compared or filled within an array."""
+        vectors = [v for v in self.vectors if not v.constant]
+        if not vectors:
+            return self.declare()
+        v = self.pick(vectors)
+        count = self.random.randint(1, v.count - 1)
+        size = f"{count} * sizeof({v.name}[0])"
+        low, high = f"&{v.name}[0]", f"&{v.name}[{v.count - count}]"
+        compared = f"__builtin_memcmp({low}, {high}, {size})"
+        return [
+            self.pick(
+                (
+                    f"__builtin_memmove({high}, {low}, {size});",
+                    f"__builtin_memmove({low}, {high}, {size});",
+                    f"__builtin_memset({high}, {self.pick((0, 90))}, {size});",
+                    f"{self.pick(self.scalars)[0]} = {compared} {self.pick(('<', '==', '>'))} 0;",
+                )
+            )
+        ]
 
     def atomic(self) -> list[str]:
         places = [(name, type) for name, type in self.globals if type in WIDE]
@@ -957,7 +985,7 @@ class Generator:
             if choice == 0:
                 type, count = self.pick(TYPES), self.pick((2, 4, 8))
                 fixed = self.one_in(2)
-                word = "static const " if fixed else storage
+                word = "static const " if fixed else storage.replace("volatile ", "")
                 values = ", ".join(self.constant(type).text for _ in range(count - 1))
                 self.top.append(f"{word}{type.name} {name}[{count}] = {{ {values} }};")
                 self.vectors.append(Vector(name, type, count, fixed))

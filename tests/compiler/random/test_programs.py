@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from tests.compiler.random import campaign, csmith, own
 from tests.compiler.random.judge import judge
 from tests.compiler.random.program import INPUTS, Program, native
-from tests.compiler.random.reduce import pieces
+from tests.compiler.random.reduce import reduce, run
 
 FOUND = sorted((Path(__file__).parent / "found").glob("*.c"))
 
@@ -65,6 +66,14 @@ def test_the_generator_is_deterministic() -> None:
     assert own.program(7) == own.program(7) != own.program(8)
 
 
-def test_blocks_go_as_a_whole() -> None:
-    lines = ["if (x) {", "    y = 1;", "}"]
-    assert list(pieces(lines)) == [(0, 3), (1, 2)]
+def test_a_program_is_cut_down_to_what_shows_it() -> None:
+    lines = ["int a;", "if (x) {", "    y = 1;", "    here;", "}", "while (z) {", "    b;", "}"]
+    program = Program("long", 1, "\n".join(lines))
+    smaller = reduce(program, lambda p: "here" in p.text, math.inf)
+    assert smaller.text.split("\n") == ["if (x) {", "    here;", "}"]
+
+
+def test_a_run_of_lines_ends_with_its_block() -> None:
+    lines = ["if (x) {", "    y = 1;", "}", "}"]
+    assert [run(lines, 0, length) for length in (4, 2)] == [3, 0]
+    assert run(lines, 3, 1) == 3
