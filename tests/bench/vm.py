@@ -35,9 +35,9 @@ EMPTY = Program("empty", "apart", "    return seed;")
 PAGE = 4096
 ROUND_NS = 2_000_000
 """How long one round should take: little, so that some are not interrupted on a busy machine."""
-WARM_NS, WARM = 150_000_000, 60
+WARM_NS, WARM = 100_000_000, 60
 """How long, and in how many rounds at least, a side runs before it is measured."""
-SIDE_NS = 250_000_000
+SIDE_NS = 200_000_000
 """How long one side of a program is measured in all, in `LEAST` to `MOST` rounds."""
 LEAST, MOST = 31, 3000
 SLOW = 3
@@ -229,5 +229,5 @@ def main(arguments: list[str]) -> None:
         raise SystemExit(f"no part is called {wrong[0]!r}: choose {', '.join(PARTS)}")
     print(where())
     for name in arguments or PARTS:
-        print(f"\n{name}\n")
+        print(f"\n{name}\n", flush=True)
         PARTS[name]()
