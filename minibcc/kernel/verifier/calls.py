@@ -261,6 +261,8 @@ def _result(walk: Walk, call: arguments.Call) -> Register:
     if result.kind == "map_value":
         facts = call.map
         assert facts is not None
+        if facts.type in arguments.SOCKET_MAPS:
+            raise undecided("sockets out of maps")  # the look-up holds a reference to the socket
         if row.name == "map_lookup_elem" and 0 <= call.key < facts.max_entries:
             number = walk.new_id() if branches.has_lock(facts) else 0
             return pointer(MAP_VALUE, slot, object=facts, id=number)
