@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import re
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,45 @@ def test_the_log_is_the_kernels(case: Case) -> None:
     _, log = oracle.load(case.source, 1)
     verdict = verify(replace(case.source, log_level=1), generate.HERE)
     assert _comparable(verdict.log) == _comparable(log)
+
+
+@pytest.mark.kernel
+def test_logs_of_random_programs() -> None:
+    """Line by line, addresses and counts of states aside."""
+    if reason := oracle.available():
+        pytest.skip(reason)
+    compared = 0
+    for source in islice(generate.programs(7), 150):
+        number, log = oracle.load(source, 1)
+        verdict = verify(replace(source, log_level=1), generate.HERE)
+        if number != errno.E2BIG and number == verdict.errno:
+            assert _comparable(verdict.log) == _comparable(log)
+            compared += 1
+    assert compared > 140
+
+
+def _walk(log: str) -> list[str]:
+    """What a log of level 2 says, but for what the kernel notes of live stack slots."""
+    return [line for line in _comparable(log) if not re.match(r"\([\d,]+\) (frame|live)", line)]
+
+
+@pytest.mark.kernel
+def test_long_logs() -> None:
+    """Level 2, of cases that pass and of random programs: live registers, what became precise, each
+    path. Not compared are programs with loops: the kernel says where they are entered and left."""
+    if reason := oracle.available():
+        pytest.skip(reason)
+    sources = [case.source for case in CASES if case.decided and not case.errno]
+    compared = 0
+    for source in [*sources, *islice(generate.programs(21), 100)]:
+        number, log = oracle.load(source, 2)
+        verdict = verify(replace(source, log_level=2), generate.HERE)
+        if "SCC enter" in log or " async_cb" in log or number == errno.E2BIG:
+            continue
+        if number == verdict.errno:
+            assert _walk(verdict.log) == _walk(log)
+            compared += 1
+    assert compared > 140
 
 
 @pytest.mark.kernel

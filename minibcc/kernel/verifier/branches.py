@@ -74,8 +74,8 @@ def branch(walk: Walk, insn: Instruction) -> None:
         walk.slot += insn.off + 1 if decided else 1
         return
     here = walk.state
-    linked_right = _linked(here, right) if by_register else ()
-    linked_left = _linked(here, left)
+    linked_right = _linked(walk, right) if by_register else ()
+    linked_left = _linked(walk, left)
     if len(linked_left) > 1 or len(linked_right) > 1:
         walk.link = Link(linked=tuple(dict.fromkeys((*linked_right, *linked_left))))
         walk.note_link()
@@ -139,13 +139,18 @@ def _packet_decided(operation: int, left: Register, right: Register) -> bool | N
 # --- numbers ----------------------------------------------------------------------------------
 
 
-def _linked(state: State, register: Register) -> tuple[tuple[int, int, bool], ...]:
-    """Where copies of a number are, itself among them; those beyond the sixth are cut off."""
+def _linked(walk: Walk, register: Register) -> tuple[tuple[int, int, bool], ...]:
+    """Where copies of a number are that may still be read, itself among them; those beyond the
+    sixth are cut off."""
     if register.kind != SCALAR or not register.id:
         return ()
+    state = walk.state
+    slots = [frame.callsite for frame in state.frames[1:]] + [walk.slot]
     found: list[tuple[int, int, bool]] = []
     for frame, index, on_stack, other in list(state.each_register()):
         if other.kind == SCALAR and other.id == register.id:
+            if not on_stack and not walk.live[slots[frame.number]] >> index & 1:
+                continue
             if len(found) < _MAX_LINKED:
                 found.append((frame.number, index, on_stack))
             else:

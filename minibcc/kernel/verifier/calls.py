@@ -11,7 +11,7 @@ from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import AttachType, MapType, ProgFlags, ProgType
-from minibcc.abi.helpers import helper, helper_for, name_of
+from minibcc.abi.helpers import helper_for, name_of
 from minibcc.kernel.verifier import (
     arguments,
     branches,
@@ -122,7 +122,6 @@ _SPIN_UNLOCK = 94
 def argument_count(program: Source, insn: Instruction) -> int:
     """How many registers a helper's call reads."""
     row = helper_for(insn.imm, program.prog_type, int(program.attach_type))
-    row = row or helper(insn.imm)
     return len(row.arguments) if row is not None else 5
 
 

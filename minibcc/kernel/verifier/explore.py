@@ -18,8 +18,8 @@ from minibcc.isa.instruction import LD_IMM64
 from minibcc.isa.opcodes import CALL, EXIT, JA, JCOND, JMP, JMP32, LD
 from minibcc.kernel.verifier import branches, calls, context, frames, precision, prune
 from minibcc.kernel.verifier.effects import EFFECTS
-from minibcc.kernel.verifier.form import is_jump, malformed, target
-from minibcc.kernel.verifier.liveness import StackNotes, live_registers
+from minibcc.kernel.verifier.form import REACHED, is_jump, malformed, target
+from minibcc.kernel.verifier.liveness import StackNotes, live_registers, loops_of
 from minibcc.kernel.verifier.log import state_text
 from minibcc.kernel.verifier.operands import source
 from minibcc.kernel.verifier.requires import reads, registers_in, reserved, writes
@@ -157,8 +157,12 @@ class Walk:
 
     def note_link(self) -> None:
         """Keeps `link` with the instruction before the state is copied."""
+        state = self.state
+        place = len(state.history) - 1
         if self.link is not None:
-            self.state.links[len(self.state.history) - 1] = self.link
+            if place not in state.links:
+                state.noted += not self.shape.prune[self.previous] & REACHED
+            state.links[place] = self.link
 
     def fork(self, slot: int) -> State:
         """Puts a copy of the state aside, to go on at `slot`."""
@@ -366,6 +370,18 @@ class Walk:
 
     # --- the log -----------------------------------------------------------------------------
 
+    def show_live(self) -> None:
+        """The registers that are live before each instruction, and the loop that it is in."""
+        loops = loops_of(self.shape)
+        self.log.write("Live regs before insn:\n")
+        for slot, insn in enumerate(self.shape.insns):
+            if slot and self.shape.insns[slot - 1].code == LD_IMM64 and not insn.code:
+                continue
+            mask = self.live[slot]
+            names = "".join(str(index) if mask >> index & 1 else "." for index in range(10))
+            number = f"{loops[slot]:3d} " if slot in loops else "    "
+            self.log.write(f"{number}{slot:3d}: {names} {self.insn_text(slot)}\n")
+
     def _log_insn(self, insn: Instruction) -> None:
         log, state = self.log, self.state
         if self._show:
@@ -378,11 +394,13 @@ class Walk:
             self.show_effect(self._last)
         self._show = self._back = False
         log.source_line(self._line(self.slot))
-        log.insn(self.slot, self._insn_text(insn))
+        log.insn(self.slot, self.insn_text(self.slot))
 
-    def _insn_text(self, insn: Instruction) -> str:
+    def insn_text(self, slot: int) -> str:
+        """The instruction at a slot, in the log's words."""
         insns = self.shape.insns
-        high = insns[self.slot + 1] if insn.code == 0x18 else None
+        insn = insns[slot]
+        high = insns[slot + 1] if insn.code == 0x18 else None
         return text.instruction(insn, high, imm=text.kernel_imm)
 
     def _line(self, slot: int) -> Line | None:

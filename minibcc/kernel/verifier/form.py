@@ -23,6 +23,7 @@ from minibcc.records import Record
 if TYPE_CHECKING:
     from minibcc.isa.instruction import Instruction
     from minibcc.kernel.verifier.contract import MapFacts, Source
+    from minibcc.kernel.verifier.log import Log
 
 MAX_OFFSET = 1 << 29  # BPF_MAX_VAR_OFF
 _ENOTSUPP = 524
@@ -32,6 +33,7 @@ _JA = opcodes.JMP | opcodes.JA
 _JA32 = opcodes.JMP32 | opcodes.JA
 _MAY_GOTO = opcodes.JMP | opcodes.JCOND
 _TAIL_CALL = 12
+COMPARED, REACHED = 1, 2
 CALLBACKS = {164: "for_each_map_elem", 180: "find_vma", 181: "loop", 209: "user_ringbuf_drain"}
 """Helpers that call back before they return."""
 TIMER_CALLBACK = 170
@@ -43,7 +45,8 @@ class Shape(Record, frozen=False):
 
     `starts` are the functions' first slots and, at the end, the number of slots. `maps` and
     `functions` say what a 64-bit load at a slot stands for. `prune` marks the slots at which
-    states are compared, `force` those where one is always kept. `order` lists each function's
+    states are compared (`COMPARED`) and those to which jumps and calls lead (`REACHED`, too),
+    `force` those where one is always kept. `order` lists each function's
     slots so that most come after what they lead to. `callbacks` are the calls of helpers that call
     back before they return. `tail` and `packet` are the functions that
     make tail calls, and that load from the packet by LD_ABS.
@@ -86,13 +89,16 @@ def is_jump(insn: Instruction) -> bool:
     )
 
 
-def prepare(program: Source) -> Shape:
+def prepare(program: Source, log: Log) -> Shape:
     """The shape of a program; raises `Refused` for what is none."""
     insns = program.instructions
     if not insns:
         raise Refused(E2BIG, "verify/bad-insn", "")
     shape = Shape(insns, [], {}, {}, bytearray(len(insns) + 1), set(), [], set(), set(), set())
     shape.starts = _functions(insns)
+    if log.keep:
+        for number, start in enumerate(shape.starts[:-1]):
+            log.write(f"func#{number} @{start}\n")
     _check_jumps(shape)
     _check_functions(shape, program)
     _resolve(shape, program)
@@ -268,24 +274,26 @@ def _edges(shape: Shape, slot: int) -> list[int]:
     prune = shape.prune
     if is_wide(insn):
         if insn.src == Pseudo.FUNC:
-            prune[slot] = prune[slot + 2] = 1
+            prune[slot] |= COMPARED
             following.append(slot + insn.imm + 1)
-            prune[slot + insn.imm + 1] = 1
+            prune[slot + 2] = prune[slot + insn.imm + 1] = COMPARED | REACHED
     elif insn.code == _CALL:
-        prune[slot + 1] = 1
+        prune[slot + 1] = COMPARED | REACHED
         if insn.src == 1:
-            prune[slot] = prune[slot + insn.imm + 1] = 1
+            prune[slot] |= COMPARED
+            prune[slot + insn.imm + 1] = COMPARED | REACHED
             following.append(slot + insn.imm + 1)
         elif not insn.src and insn.imm in CALLBACKS:
-            prune[slot] = 1
+            prune[slot] = COMPARED | REACHED
             shape.force.add(slot)
             shape.callbacks.add(slot)
         elif not insn.src and insn.imm == TIMER_CALLBACK:
-            prune[slot] = 1
+            prune[slot] |= COMPARED
     elif insn.code in (_JA, _JA32):
-        prune[following[0]] = 1
+        prune[following[0]] = COMPARED | REACHED
     elif is_jump(insn):
-        prune[slot] = prune[following[1]] = 1
+        prune[slot] |= COMPARED
+        prune[following[1]] = COMPARED | REACHED
         if insn.code == _MAY_GOTO:
             shape.force.add(slot)
     return following

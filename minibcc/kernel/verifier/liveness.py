@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minibcc.kernel.verifier.form import successors
+from minibcc.isa.opcodes import IMM, LD
+from minibcc.kernel.verifier.form import is_wide, successors
 from minibcc.kernel.verifier.requires import reads, writes
 
 if TYPE_CHECKING:
@@ -23,11 +24,23 @@ if TYPE_CHECKING:
     from minibcc.kernel.verifier.state import Frame, State
 
 
+_EVERY = 0x3FF
+
+
+def _from_packet(insn: Instruction) -> bool:
+    """The packet loads of classic BPF: the kernel takes every register for live before them."""
+    return insn.code & 7 == LD and insn.code & 0xE0 != IMM
+
+
 def live_registers(shape: Shape, arguments: Callable[[Instruction], int]) -> list[int]:
     """For each slot the mask of registers live before it."""
     live = [0] * len(shape.insns)
     facts = {
-        slot: (reads(insn, arguments), ~writes(insn), successors(shape, slot))
+        slot: (
+            _EVERY if _from_packet(insn) else reads(insn, arguments),
+            ~writes(insn),
+            successors(shape, slot),
+        )
         for slot in shape.order
         for insn in (shape.insns[slot],)
     }
@@ -44,6 +57,51 @@ def live_registers(shape: Shape, arguments: Callable[[Instruction], int]) -> lis
                 live[slot] = before
                 changed = True
     return live
+
+
+def loops_of(shape: Shape) -> dict[int, int]:
+    """Which instructions lie on a cycle of their function's graph, with the number of the cycle
+    (Tarjan's strongly connected components, numbered as they are closed). Mirrors
+    ``compute_scc`` of kernel/bpf/verifier.c."""
+    order: dict[int, int] = {}
+    low: dict[int, int] = {}
+    found: dict[int, int] = {}
+    open_: list[int] = []
+    closed = len(shape.insns)
+    count = 0
+    for root in range(len(shape.insns)):
+        if root in order or (root - 1 in order and is_wide(shape.insns[root - 1])):
+            continue
+        path = [root]
+        while path:
+            slot = path[-1]
+            if slot not in order:
+                order[slot] = low[slot] = len(order)
+                open_.append(slot)
+            following = successors(shape, slot)
+            fresh = None
+            for other in following:
+                if other in order:
+                    low[slot] = min(low[slot], low[other])
+                else:
+                    fresh = other
+                    break
+            if fresh is not None:
+                path.append(fresh)
+                continue
+            path.pop()
+            if low[slot] < order[slot]:
+                continue
+            cycle = open_[-1] != slot or slot in following
+            count += cycle
+            while True:
+                member = open_.pop()
+                low[member] = closed
+                if cycle:
+                    found[member] = count
+                if member == slot:
+                    break
+    return found
 
 
 class _Instance:

@@ -113,7 +113,11 @@ def signed_number(value: int) -> str:
     """Decimal where it is short, else the hexadecimal of its 64 bits."""
     value &= U64
     plain = value - (1 << 64) if value >> 63 else value
-    return str(plain) if -(1 << 15) <= plain < 1 << 15 else hex(value)
+    return str(plain) if _short(plain) else hex(value)
+
+
+def _short(value: int) -> bool:
+    return -(1 << 15) <= value < 1 << 15
 
 
 def unsigned_number(value: int) -> str:
@@ -129,8 +133,12 @@ def tnum_text(bits: Tnum) -> str:
 
 def _range_texts(value: Range) -> list[str]:
     """``smin=umin=5``: the bounds that say something, equal ones together."""
-    numbers = value[1:]
-    shown = [number != omit for number, (_, omit) in zip(numbers, _BOUNDS, strict=True)]
+    # Hexadecimal digits of 32 bits are eight: such a number is not written with its sign's copies.
+    numbers = [
+        number if place not in (4, 5) or _short(number) else number & U32
+        for place, number in enumerate(value[1:])
+    ]
+    shown = [number != omit for number, (_, omit) in zip(value[1:], _BOUNDS, strict=True)]
     out = []
     for first in range(8):
         if not shown[first]:

@@ -16,10 +16,13 @@ from minibcc.isa import opcodes
 from minibcc.isa.opcodes import ALU, ALU64, CALL, EXIT, JMP, JMP32, LD, LDX, STX
 from minibcc.kernel.verifier.arithmetic import END, MOV, NEG
 from minibcc.kernel.verifier.form import CALLBACKS
+from minibcc.kernel.verifier.log import state_text
 from minibcc.kernel.verifier.requires import ARGUMENTS, writes
 from minibcc.kernel.verifier.state import SCALAR, SPILL, Link
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from minibcc.isa.instruction import Instruction
     from minibcc.kernel.verifier.explore import Walk
     from minibcc.kernel.verifier.state import Frame, State
@@ -105,6 +108,8 @@ def mark_like(walk: Walk, old: State) -> None:
         for index, (types, spilled) in frame.stack.items():
             if spilled is not None and types[7] == SPILL and spilled.precise:
                 wanted.slots[number].add(index)
+    if walk.log.keep:
+        _show_likeness(walk, wanted)
     for number, frame in enumerate(state.frames):
         for index in range(10):
             if wanted.registers[number] >> index & 1 and frame.registers[index].kind != SCALAR:
@@ -127,11 +132,16 @@ def _walk_back(walk: Walk, start: State, wanted: _Wanted, end: int) -> None:
     insns, matters = walk.shape.insns, walk.matters
     after = start.history[end] if end < len(start.history) else walk.slot
     mask = wanted.registers[wanted.frame] | _ALWAYS
+    show = walk.log.keep
+    if show:
+        _show_stretch(walk, wanted, after, start.history[0] if start.history else after, -1)
     try:
         while state is not None:
             history, links = state.history, state.links
             for position in range(end - 1, -1, -1):
                 slot = history[position]
+                if show:
+                    _show_step(walk, wanted, slot)
                 if not matters[slot] & mask and position not in links:
                     continue
                 if position + 1 < len(history):
@@ -140,20 +150,62 @@ def _walk_back(walk: Walk, start: State, wanted: _Wanted, end: int) -> None:
                 if wanted.empty:
                     return
                 mask = wanted.registers[wanted.frame] | _ALWAYS
+            if state.parent is None and not history and _arguments_alone(start, wanted):
+                return  # a checkpoint at the beginning of a function verified on its own
             state = state.parent
             if state is None:
                 break
             _set_marks(state, wanted)
+            if show:
+                _show_marks(walk, state, wanted)
             if wanted.empty:
                 return
             end = len(state.history)
             after = state.slot
+            if show and state.history:
+                _show_stretch(walk, wanted, state.history[-1], state.history[0], after)
             mask = wanted.registers[wanted.frame] | _ALWAYS
     except _Unclear:
-        _mark_all(start)
+        _mark_all(walk, start)
         return
-    if not wanted.empty and not _arguments_alone(start, wanted):
-        _mark_all(start)
+    if not wanted.empty:
+        _mark_all(walk, start)
+
+
+# --- what the log says of it, at level 2 --------------------------------------------------------
+
+
+def _names(registers: int, slots: Iterable[int]) -> str:
+    names = ",".join(f"r{index}" for index in range(10) if registers >> index & 1)
+    return f"regs={names} stack={','.join(str(-8 * (index + 1)) for index in sorted(slots))}"
+
+
+def _show_stretch(walk: Walk, wanted: _Wanted, last: int, first: int, after: int) -> None:
+    walk.log.write(
+        f"mark_precise: frame{wanted.frame}: last_idx {last} first_idx {first} "
+        f"subseq_idx {after} \n"
+    )
+
+
+def _show_step(walk: Walk, wanted: _Wanted, slot: int) -> None:
+    number = wanted.frame
+    names = _names(wanted.registers[number], wanted.slots[number])
+    walk.log.write(f"mark_precise: frame{number}: {names} before {slot}: {walk.insn_text(slot)}\n")
+
+
+def _show_marks(walk: Walk, state: State, wanted: _Wanted) -> None:
+    for number in range(wanted.frame, -1, -1):
+        names = _names(wanted.registers[number], wanted.slots[number])
+        text = state_text(state, state.frames[number])
+        walk.log.write(f"mark_precise: frame{number}: parent state {names}: {text}\n")
+
+
+def _show_likeness(walk: Walk, wanted: _Wanted) -> None:
+    for number in range(wanted.frame, -1, -1):
+        names = [f"r{index}" for index in range(10) if wanted.registers[number] >> index & 1]
+        names += [f"fp{-8 * (index + 1)}" for index in sorted(wanted.slots[number])]
+        if names:
+            walk.log.write(f"frame {number}: propagating {','.join(names)}\n")
 
 
 def _arguments_alone(start: State, wanted: _Wanted) -> bool:
@@ -186,17 +238,30 @@ def _set_marks(state: State, wanted: _Wanted) -> None:
                 frame.stack[index] = types, spilled._replace(precise=True)
 
 
-def _mark_all(state: State | None) -> None:
+def _mark_all(walk: Walk, start: State) -> None:
+    """Every number in the checkpoints of this path."""
+    log = walk.log
+    if log.keep:
+        number = len(start.frames) - 1
+        log.write(f"mark_precise: frame{number}: falling back to forcing all scalars precise\n")
+    state = start.parent
     while state is not None:
         for frame in state.frames:
-            frame.registers[:] = [
-                register._replace(precise=True) if register.kind == SCALAR else register
-                for register in frame.registers
-            ]
-            for index, (types, spilled) in list(frame.stack.items()):
-                if spilled is not None and spilled.kind == SCALAR:
+            for index, register in enumerate(frame.registers):
+                if register.kind == SCALAR and not register.precise:
+                    frame.registers[index] = register._replace(precise=True)
+                    if log.keep:
+                        _show_forced(walk, frame, f"r{index}")
+            for index, (types, spilled) in sorted(frame.stack.items()):
+                if spilled is not None and spilled.kind == SCALAR and not spilled.precise:
                     frame.stack[index] = types, spilled._replace(precise=True)
+                    if log.keep:
+                        _show_forced(walk, frame, f"fp{-8 * (index + 1)}")
         state = state.parent
+
+
+def _show_forced(walk: Walk, frame: Frame, name: str) -> None:
+    walk.log.write(f"force_precise: frame{frame.number}: forcing {name} to be precise\n")
 
 
 def _sync(link: Link, wanted: _Wanted) -> None:

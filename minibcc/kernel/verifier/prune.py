@@ -105,7 +105,7 @@ def visited(walk: Walk) -> bool:
     ones. Refuses an endless loop."""
     state, slot = walk.state, walk.slot
     jumps, processed = walk.last_checkpoint
-    force = walk.often or slot in walk.shape.force or len(state.history) > _LONG
+    force = walk.often or slot in walk.shape.force or state.noted > _LONG
     keep = force or (walk.jumps - jumps >= 2 and walk.processed - processed >= 8)
     known = walk.explored.get(slot)
     if known is None:
@@ -151,6 +151,7 @@ def visited(walk: Walk) -> bool:
         known[:] = [checkpoint for checkpoint in known if checkpoint.misses >= 0]
     if keep:
         _keep(walk, known)
+    state.noted += walk.shape.prune[slot] >> 1
     return False
 
 
@@ -162,6 +163,7 @@ def _keep(walk: Walk, known: list[Checkpoint]) -> None:
     state.parent = kept
     state.history = []
     state.links = {}
+    state.noted = 0
     known.insert(0, Checkpoint(kept))
     walk.checkpoints += 1
     if walk.witness is not None:

@@ -152,9 +152,6 @@ def read(walk: Walk, frame: Frame, offset: int, size: int, wanted: bool) -> Regi
     spilled_size = types.count(SPILL)
     link = Link(frame.number, index)
     if size == 8 and spilled_size == 8:
-        if wanted:
-            register = linked(walk, register)
-            frame.stack[index] = types, register
         walk.link = link
         return register
     if register.kind != SCALAR:

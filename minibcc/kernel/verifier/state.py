@@ -210,7 +210,8 @@ class State:
     `parent` is the checkpoint it grew from, `branches` how many unfinished paths grow from a
     checkpoint. `goto_depth` and `unrolled` count passed may_gotos and calls of callbacks.
     `history` are the slots walked since the checkpoint, `links` what precision needs to know of
-    some of them (by position in `history`).
+    some of them (by position in `history`), `noted` how many of them Linux would write down:
+    those that jumps and calls lead to, and those with links.
     """
 
     __slots__ = (
@@ -219,6 +220,7 @@ class State:
         "goto_depth",
         "history",
         "links",
+        "noted",
         "parent",
         "path",
         "previous",
@@ -234,6 +236,7 @@ class State:
         self.branches = 0
         self.history: list[int] = []
         self.links: dict[int, Link] = {}
+        self.noted = 0
         self.path: Path = None
         self.goto_depth = 0
         self.unrolled = 0
@@ -253,6 +256,7 @@ class State:
         other.branches = 0
         other.history = self.history.copy()
         other.links = self.links.copy()
+        other.noted = self.noted
         other.path = self.path
         other.goto_depth = self.goto_depth
         other.unrolled = self.unrolled

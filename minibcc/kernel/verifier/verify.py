@@ -23,11 +23,10 @@ def verify(
     log = Log(program.log_level)
     walk: Walk | None = None
     try:
-        shape = prepare(program)
+        shape = prepare(program, log)
         walk = Walk(program, environment or Environment(), shape, log, witness)
         if log.keep:
-            for number, start in enumerate(shape.starts[:-1]):
-                log.write(f"func#{number} @{start}\n")
+            walk.show_live()
         frame = Frame(0, 0, -1)
         context.entry(walk, frame)
         prototypes.main(walk)
