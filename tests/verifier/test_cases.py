@@ -129,7 +129,7 @@ def test_logs_of_random_programs() -> None:
         if number != errno.E2BIG and number == verdict.errno:
             assert _comparable(verdict.log) == _comparable(log)
             compared += 1
-    assert compared > 140
+    assert compared > 120
 
 
 def _walk(log: str) -> list[str]:
@@ -153,7 +153,7 @@ def test_long_logs() -> None:
         if number == verdict.errno:
             assert _walk(verdict.log) == _walk(log)
             compared += 1
-    assert compared > 140
+    assert compared > 120
 
 
 @pytest.mark.kernel

@@ -48,7 +48,6 @@ _ALIGNED_NAMES = {
 }
 _DEVICES = (MapType.DEVMAP, MapType.DEVMAP_HASH)
 _BOUNDS_CODES = {
-    MAP_KEY: "verify/map-value-bounds",
     MAP_VALUE: "verify/map-value-bounds",
     PACKET: "verify/packet-bounds",
     PACKET_META: "verify/packet-bounds",

@@ -241,7 +241,7 @@ def call_global(walk: Walk, start: int) -> None:
         refused.lead = refused.message
         raise Refused(
             refused.errno,
-            refused.code,
+            "verify/argument-type",
             f"Caller passes invalid args into {where}",
             needs=refused.needs or "what the function's prototype says",
             state=refused.state or refused.message,
