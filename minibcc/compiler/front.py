@@ -59,7 +59,8 @@ def _front(text: str, file: str, target: Target, cflags: Sequence[str]) -> Front
     reporter = Reporter(quiet="-w" in cflags)
     preprocessed = preprocess(text, file, target, cflags, reporter)
     syntax = parse(preprocessed, target, reporter)
-    reporter.check()
+    if syntax.broken:
+        reporter.check()
     tree = analyze(syntax, target, reporter)
     reporter.check()
     unit = plain(tree, target, reporter)

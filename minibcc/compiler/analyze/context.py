@@ -184,7 +184,7 @@ class Context:
 
     def suggestion(self, name: str, candidates: Iterable[str]) -> list[str]:
         """A help line with the nearest name, if one is near."""
-        close = get_close_matches(name, list(candidates), 1, 0.7)
+        close = get_close_matches(name, list(candidates), 1, 0.7 if len(name) > 3 else 0.6)
         return [f"did you mean '{close[0]}'?"] if close else []
 
     def names(self) -> list[str]:

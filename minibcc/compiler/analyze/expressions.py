@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from minibcc.compiler.tree import Expr
     from minibcc.diagnostics import Span
 
+_PYTHON = {"None": "0 and NULL", "True": "1 and true", "False": "0 and false"}
 _OWN_NAME = ("__func__", "__FUNCTION__", "__PRETTY_FUNCTION__")
 _ESCAPES = {"n": 10, "t": 9, "r": 13, "a": 7, "b": 8, "f": 12, "v": 11, "e": 27}
 _ESCAPE = re.compile(
@@ -143,6 +144,10 @@ class Expressions(Places):
             help = ["name the function's first parameter ctx: int f(struct pt_regs *ctx)"]
         elif name == "current":
             help = ["use (struct task_struct *)bpf_get_current_task()"]
+        elif name in _PYTHON:
+            help = [f"that is Python: C has {_PYTHON[name]}"]
+        elif any(name in tags for tags in self.tags) or self.kernel.struct(name, False):
+            help = [f"write 'struct {name}': the name alone is no type"]
         elif self.kernel.function(name) is not None:
             help = [f"'{name}' is a function of the kernel: BPF programs cannot use it"]
         self.report(
@@ -300,10 +305,12 @@ class Expressions(Places):
         """A place that may be written."""
         e = self.expression(node)
         if not is_place(e) or isinstance(strip(e.type), Array):
+            copy = is_place(e) and not isinstance(e, tree.Literal)
             self.fail(
                 "type/not-a-place",
                 f"this cannot be assigned: it is {_kind_of_value(e)}",
                 node,
+                help=["copy into it: __builtin_memcpy(to, from, size)"] if copy else [],
             )
         if c.is_const(e.type):
             self.fail("type/const", f"this is const: '{c.spell(e.type)}'", node)
@@ -381,6 +388,13 @@ class Expressions(Places):
             if not (c.scalar(left.type) and c.scalar(right.type)):
                 self._incomparable(node, left, right)
             if a and b:
+                if any(_is_text(side) for side in (left, right)):
+                    self.warn(
+                        "type/text-comparison",
+                        "this compares two addresses, not what is written there",
+                        node,
+                        help=["compare the bytes: __builtin_memcmp(a, b, size) == 0"],
+                    )
                 right = self.implicit(right, left.type or a)
             else:
                 number, other = (right, left) if a else (left, right)
@@ -509,6 +523,10 @@ class Expressions(Places):
         "FuncCall": _call,
         "CompoundLiteral": _literal,
     }
+
+
+def _is_text(e: Expr) -> bool:
+    return isinstance(e, tree.Decay) and isinstance(e.place, tree.Literal)
 
 
 def _kind_of_value(e: Expr) -> str:

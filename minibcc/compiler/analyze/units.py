@@ -10,6 +10,7 @@ from minibcc.compiler import arithmetic as c
 from minibcc.compiler.analyze.constants import fold
 from minibcc.compiler.analyze.context import Poison, Wrong
 from minibcc.compiler.analyze.expressions import text_of
+from minibcc.compiler.analyze.flow import falls_off, never_given
 from minibcc.compiler.analyze.statements import Statements, is_inferred
 from minibcc.compiler.dialect.macros import TABLE_MACROS, TABLE_TYPES
 from minibcc.compiler.tree import (
@@ -111,8 +112,30 @@ class Units(Statements):
         stretch = self.syntax.stretches.get(id(node.body))
         function.end = stretch[1].span if stretch else None
         function.body = Block(self.span(node.body), tuple(body), function.end)
+        if not self.reporter.failed:  # what is given up after an error returns nothing
+            self._check_course(function, node)
         if function not in self.functions:
             self.functions.append(function)
+
+    def _check_course(self, function: Function, node: Any) -> None:
+        """Warns of an end without a value, and of values that nothing gives."""
+        assert function.body is not None
+        if strip(function.type.result) is not None and falls_off(function.body):
+            self.warn(
+                "type/missing-return",
+                f"'{function.name}' ends without returning a value",
+                function.end or node.decl,
+                help=["write return 0; before this }"],
+            )
+        for variable, use in never_given(function):
+            self.warn(
+                "type/uninitialized",
+                f"'{variable.name}' is read here, and nothing gives it a value",
+                use.span,
+                help=["a helper fills what a pointer points to: give it the address of a variable"]
+                if c.pointer(variable.type)
+                else [f"start it with one: {c.spell(variable.type, variable.name)} = 0;"],
+            )
 
     def _parameters(self, decl: Any, type: FuncProto) -> tuple[Variable, ...]:
         nodes = decl.type.args.params if decl.type.args is not None else []

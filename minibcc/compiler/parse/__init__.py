@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 class Syntax(Record):
     """A parsed text: pycparser's nodes of file level, the stretch of tokens that each expression
     and statement covers, the attributes of declarations and structs, the alignment that ``#pragma
-    pack`` gives structs (all by ``id(node)``), and what preprocessing knew."""
+    pack`` gives structs (all by ``id(node)``), and what preprocessing knew.
+    `broken` says that something could not be parsed and is missing."""
 
     nodes: list[Any]
     stretches: dict[int, tuple[Token, Token]]
     attributes: dict[int, list[Attribute]]
     packs: dict[int, int]
     preprocessed: Preprocessed
+    broken: bool = False
 
     def span(self, node: Any) -> Span:
         """The place of a node."""

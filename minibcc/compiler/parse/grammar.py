@@ -22,10 +22,11 @@ from minibcc.compiler.kernel import KernelNames
 from minibcc.compiler.parse import Syntax
 from minibcc.compiler.parse.mistakes import explain
 from minibcc.compiler.parse.stream import convert
+from minibcc.compiler.preprocess.lexer import Token
 
 if TYPE_CHECKING:
     from minibcc.compiler.parse.attributes import Attribute
-    from minibcc.compiler.preprocess import Preprocessed, Token
+    from minibcc.compiler.preprocess import Preprocessed
     from minibcc.compiler.reporter import Reporter
     from minibcc.compiler.target import Target
 
@@ -97,11 +98,14 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         self._pack_changes = packs
         self._attributes: dict[int, list[Attribute]] = {}
         self._depth = 0
+        self._broken = False
         self._wanted = ""
 
     def run(self) -> Syntax:
         nodes = self._parse_translation_unit() if self._stream.tokens else []
-        return Syntax(nodes, self._stretches, self._attributes, self._packs, self._preprocessed)
+        return Syntax(
+            nodes, self._stretches, self._attributes, self._packs, self._preprocessed, self._broken
+        )
 
     # --- names, coordinates, errors ------------------------------------------------------------
 
@@ -120,6 +124,7 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         return tok
 
     def _parse_error(self, msg: str, coord: Any) -> NoReturn:
+        self._broken = True
         wanted = self._wanted or _WANTED.get(msg, "")
         self._wanted = ""
         index = self._stream.index
@@ -146,9 +151,23 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
     def _expect(self, token_type: str) -> Token:
         token = self._peek()
         if token is None or token.type != token_type:
+            if token_type == "SEMI" and self._repaired():
+                return self._stream.tokens[self._stream.index - 1]
             self._wanted = token_type
             self._parse_error("", None)
         return self._advance()  # type: ignore[no-any-return]
+
+    def _repaired(self) -> bool:
+        """Whether nothing is wrong but a semicolon that is missing at the end of a line: that is
+        reported, and parsing goes on as if it stood there."""
+        tokens, at = self._stream.tokens, self._stream.index
+        if at == 0 or (at < len(tokens) and tokens[at].lineno == tokens[at - 1].lineno):
+            return False
+        problem = explain("SEMI", tokens, at, self._type_names(), len(self._scope_stack) == 1)
+        if problem.code != "parse/missing-semicolon":
+            return False
+        self._reporter.add(problem)
+        return True
 
     def _cover(self, node: Any, start: int) -> Any:
         """Notes the stretch of tokens from `start` to here as the node's place."""
@@ -323,12 +342,26 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         start = self._stream.index
         node = super()._parse_struct_or_union_specifier()
         if node.decls is not None:
+            self._close_struct()
             self._give(node, self._claim(start + 1, start + 1))
             self._give(node, self._claim(self._stream.index, self._stream.index))
             if self._pack_changes:
                 before = [pack.align for pack in self._pack_changes if pack.start <= start]
                 self._packs[id(node)] = before[-1] if before else 0
         return node
+
+    def _close_struct(self) -> None:
+        """Puts in the semicolon behind a struct whose next line begins something else."""
+        tokens, at = self._stream.tokens, self._stream.index
+        found = tokens[at] if at < len(tokens) else None
+        before = tokens[at - 1]
+        if found is None or found.lineno == before.lineno or found.column != 1:
+            return
+        following = tokens[at + 1].type if at + 1 < len(tokens) else ""
+        if self._starts_declaration() or (found.type == "ID" and following == "LPAREN"):
+            self._repaired()
+            semicolon = Token("SEMI", ";", before.lineno, before.column, before.filename)
+            tokens.insert(at, semicolon)
 
     def _parse_enum_specifier(self) -> Any:
         start = self._stream.index

@@ -22,6 +22,8 @@ _CLOSERS |= {"LBRACE": "'{'", "COMMA": "','", "EQUALS": "'='", "WHILE": "'while'
 _CLOSERS |= {"TYPEID": "a type's name"}
 _TYPE_WORDS = {"CHAR", "SHORT", "INT", "LONG", "SIGNED", "UNSIGNED", "VOID", "_BOOL", "__INT128"}
 _TYPE_WORDS |= {"STRUCT", "UNION", "ENUM", "FLOAT", "DOUBLE", "CONST", "VOLATILE", "STATIC"}
+_WORDS = {"and": "&&", "or": "||", "not": "!", "elif": "else if", "is": "==", "then": "{"}
+_MEMBERS_OF_LIBBPF = ("__uint", "__type", "__array", "__ulong")
 _STATEMENT_WORDS = {"IF", "FOR", "WHILE", "DO", "RETURN", "SWITCH", "GOTO", "BREAK", "CONTINUE"}
 
 
@@ -117,6 +119,12 @@ def _special(wanted: str, tokens: list[Token], index: int) -> tuple[str, str, st
     before = tokens[index - 1] if 0 < index <= len(tokens) else None
     if found is None or before is None:
         return None
+    if found.value in _WORDS:
+        message = f"C has no word '{found.value}'"
+        return "parse/unexpected-token", message, f"write {_WORDS[found.value]}"
+    if found.value in _MEMBERS_OF_LIBBPF:
+        message = "this declares a map in libbpf's style"
+        return "dialect/libbpf-style", message, "write BPF_HASH(name, key_type, value_type)"
     label = wanted == "expression" and found.type == "LAND"
     if label or (before.type == "GOTO" and found.type == "TIMES"):
         message = "the address of a label: where a BPF program jumps to must be known"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from minibcc.compiler.reporter import Reporter
 
 _LOOPS = ("unroll", "nounroll", "loop")
-_QUIET = ("GCC", "clang", "STDC", "message", "weak", "region", "endregion", "mark")
+_QUIET = ("GCC", "clang", "STDC", "message", "module", "weak", "region", "endregion", "mark")
 """Words that begin pragmas which are understood elsewhere and mean nothing to a BPF program."""
 
 

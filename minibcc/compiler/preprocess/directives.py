@@ -15,6 +15,7 @@ from minibcc.compiler.preprocess.headers import (
     Declaration,
     Header,
     Search,
+    instead_of,
     shipped,
 )
 from minibcc.compiler.preprocess.lexer import Token, lex, spell
@@ -156,7 +157,7 @@ class _Preprocessor:
             "__GNUC__ 4",
             "__clang__ 1",
             "__clang_major__ 22",
-            *(f"{name} 1" for name in _ONES),
+            *(f"{name} 1" for name in _ONES.split()),
         ]
         for line in lines:
             self._define_text(line, "<built-in>")
@@ -308,7 +309,7 @@ class _Preprocessor:
                         [*(f or "." for f in self._search.folders(system, file)), "our headers"]
                     )
                 ],
-                help=["give its folder with -I", "kernel types need no header at all"],
+                help=instead_of(name),
             )
 
     # --- directives --------------------------------------------------------------------------
@@ -343,10 +344,11 @@ class _Preprocessor:
             case _ if word.type == "NUMBER":
                 pass  # a line marker that another preprocessor left behind
             case _:
-                self._bad(word, f"there is no directive #{name}")
+                comment = "if this is a comment: C begins one with //"
+                self._bad(word, f"there is no directive #{name}", comment)
 
-    def _bad(self, token: Token, message: str) -> None:
-        self._reporter.error("parse/bad-directive", message, token.span)
+    def _bad(self, token: Token, message: str, help: str = "") -> None:
+        self._reporter.error("parse/bad-directive", message, token.span, help=[help] * bool(help))
 
     def _define(self, rest: list[Token], word: Token | None) -> None:
         if not rest or rest[0].type != "ID":
@@ -435,23 +437,9 @@ class _Preprocessor:
 
 
 _ONES = (
-    "__KERNEL__",
-    "__BPF__",
-    "__bpf__",
-    "__BPF_TRACING__",
-    "__x86_64__",
-    "__TARGET_ARCH_x86",
-    "__STDC__",
-    "__LP64__",
-    "_LP64",
-    "__LITTLE_ENDIAN__",
-    "CONFIG_X86_64",
-    "CONFIG_64BIT",
-    "CONFIG_SMP",
-    "CONFIG_BPF",
-    "__HAVE_BUILTIN_BSWAP16__",
-    "__HAVE_BUILTIN_BSWAP32__",
-    "__HAVE_BUILTIN_BSWAP64__",
+    "__KERNEL__ __BPF__ __bpf__ __BPF_TRACING__ __x86_64__ __TARGET_ARCH_x86 __STDC__ "
+    "__LP64__ _LP64 __LITTLE_ENDIAN__ CONFIG_X86_64 CONFIG_64BIT CONFIG_SMP CONFIG_BPF "
+    "__HAVE_BUILTIN_BSWAP16__ __HAVE_BUILTIN_BSWAP32__ __HAVE_BUILTIN_BSWAP64__"
 )
 
 

@@ -38,6 +38,8 @@ _VARIABLE = re.compile(r"(\w+)\s*(?:\[[^\]]*\]\s*)*(?:=|;)")
 
 KERNEL_FOLDERS = ("linux/", "net/", "asm/", "uapi/", "asm-generic/", "rdma/", "trace/", "scsi/")
 
+_LIBRARY = ("stdio.h", "stdlib.h", "string.h", "unistd.h", "time.h", "errno.h", "math.h", "ctype.h")
+
 
 class Declaration(Record):
     """A paragraph of a shipped header: C text from line `line` of `file`."""
@@ -168,3 +170,12 @@ def names(paragraph: str) -> set[str]:
         if match:
             found.add(match[1])
     return found
+
+
+def instead_of(name: str) -> list[str]:
+    """What to do without a header that there is not."""
+    if name.startswith("bpf/") or name == "vmlinux.h":
+        return ["leave it out: kernel types and helpers are known without a header, as in BCC"]
+    if name in _LIBRARY:
+        return ["leave it out: a BPF program has no C library; bpf_trace_printk prints a line"]
+    return ["give its folder with -I", "kernel types need no header at all"]
