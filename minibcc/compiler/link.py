@@ -297,14 +297,25 @@ class _Linker:
     def _check_data(self) -> None:
         """No kernel fixes addresses inside of a map's value."""
         for section in self.file.sections:
-            if section.name in self.data and self.file.relocations.get(section.number):
+            relocations = self.file.relocations.get(section.number)
+            if section.name in self.data and relocations:
                 self.problems.append(
                     error(
                         "type/not-constant",
                         "a static or global variable holds an address, which BPF cannot load",
+                        self._variable_at(section.number, relocations[0].offset),
                         help=("keep the index of an array or the text itself instead",),
                     )
                 )
+
+    def _variable_at(self, section: int, offset: int) -> Span | None:
+        """Where the variable stands that holds a byte of a section."""
+        for symbol in self.file.symbols:
+            if symbol.section == section and 0 <= offset - symbol.value < symbol.size:
+                variable = self.lowered.variables.get(symbol.name)
+                if variable is not None:
+                    return variable.span
+        return None
 
 
 def data_sections(file: elf.Object) -> tuple[dict[int, int], dict[str, bytearray]]:

@@ -66,6 +66,11 @@ class Constants:
         self._private: dict[tuple[bytes, int], str] = {}
         self._variables: dict[Variable, str] = {}
 
+    @property
+    def variables(self) -> dict[str, Variable]:
+        """The variables that are defined, by symbol."""
+        return {symbol[1:]: variable for variable, symbol in self._variables.items()}
+
     def image(self, initial: Initializer, size: int) -> tuple[bytearray, list[Part]]:
         """The known bytes of an initialiser, and in order what must be stored over them."""
         image = bytearray(size)

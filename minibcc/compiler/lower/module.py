@@ -21,7 +21,7 @@ from minibcc.records import Record
 
 if TYPE_CHECKING:
     from minibcc.btf.types import Func
-    from minibcc.compiler.tree import Call, Function, Map, Unit
+    from minibcc.compiler.tree import Call, Function, Map, Unit, Variable
     from minibcc.diagnostics import Diagnostic, Sources, Span
 
 SECTION = ".bpf.fn."
@@ -40,12 +40,13 @@ target triple = "bpfel"
 
 
 class Lowered(Record):
-    """LLVM assembly; `functions` are the ones that it defines, by name; `objects` what each, with
-    all that it calls, keeps on the stack by name, in bytes (before any sharing). `doubtful` says
-    that LLVM may end the process over it."""
+    """LLVM assembly; `functions` and `variables` are the ones that it defines, by symbol; `objects`
+    what each function, with all that it calls, keeps on the stack by name, in bytes (before any
+    sharing). `doubtful` says that LLVM may end the process over it."""
 
     text: str
     functions: dict[str, Function]
+    variables: dict[str, Variable]
     objects: dict[str, dict[str, int]]
     doubtful: bool = False
 
@@ -150,7 +151,8 @@ class Module:
             self.debug.text(),
         ]
         objects = {name: self._all_objects(f) for name, f in self._functions.items()}
-        return Lowered("\n".join(parts), self._functions, objects, self.doubtful)
+        variables = self.constants.variables
+        return Lowered("\n".join(parts), self._functions, variables, objects, self.doubtful)
 
     def _frame(self, function: Function, known: dict[Function, int]) -> int:
         """Bytes that a function and all that is inlined into it reserve; at most `_MUCH` + 1 (who
