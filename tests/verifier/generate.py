@@ -364,6 +364,12 @@ def programs(seed: int) -> Iterator[Source]:
         yield _Writer(rng).write()
 
 
+def _wrapped(value: int, bits: int) -> int:
+    """The signed number that a field of so many bits holds of a value."""
+    half = 1 << bits - 1
+    return (value + half) % (2 * half) - half
+
+
 def mutant(source: Source, rng: random.Random) -> Source:
     """`source` with one instruction changed, removed or swapped with the next."""
     slots = list(source.instructions)
@@ -375,9 +381,11 @@ def mutant(source: Source, rng: random.Random) -> Source:
         case 1:
             insn = insn._replace(src=rng.randrange(11))
         case 2:
-            insn = insn._replace(off=insn.off + rng.choice((-8, -4, -2, -1, 1, 2, 4, 8)))
+            moved = insn.off + rng.choice((-8, -4, -2, -1, 1, 2, 4, 8))
+            insn = insn._replace(off=_wrapped(moved, 16))
         case 3:
-            insn = insn._replace(imm=rng.choice((insn.imm + 1, insn.imm - 1, _any_number(rng))))
+            near = rng.choice((insn.imm + 1, insn.imm - 1, _any_number(rng)))
+            insn = insn._replace(imm=_wrapped(near, 32))
         case 4:
             insn = insn._replace(code=rng.randrange(256))
         case 5:
