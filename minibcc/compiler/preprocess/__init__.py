@@ -8,6 +8,7 @@ about its definition), and let shipped headers cost nothing until one of their n
     macros        definitions and their expansion
     conditions    the expressions of ``#if``
     headers       where an include is found; shipped headers as an index of names
+    flags         C flags, and the macros that are defined before the first line
     directives    the walk over a file's lines
 
 Mirrors C11 section 6.10 and the GNU forms that kernel C uses (named variadic parameters, the comma

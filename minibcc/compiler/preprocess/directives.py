@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minibcc.compiler.preprocess.conditions import BadCondition, evaluate
+from minibcc.compiler.preprocess.flags import Flags, parsed, predefined
 from minibcc.compiler.preprocess.headers import (
     KERNEL_FOLDERS,
     Declaration,
@@ -66,43 +67,11 @@ class Preprocessed(Record):
         return "\n".join(out) + "\n"
 
 
-class _Flags(Record):
-    """What of the C flags concerns the preprocessor."""
-
-    defines: list[str]
-    undefines: list[str]
-    folders: list[str]
-    includes: list[str]
-
-
 def preprocess(
     text: str, file: str, target: Target, cflags: Sequence[str], reporter: Reporter
 ) -> Preprocessed:
     """The tokens of `text`, called `file`. Errors go to `reporter`."""
-    return _Preprocessor(file, target, _flags(cflags, reporter), reporter).run(text)
-
-
-def _flags(cflags: Sequence[str], reporter: Reporter) -> _Flags:
-    flags = _Flags([], [], [], [])
-    places = {"-D": flags.defines, "-U": flags.undefines, "-I": flags.folders}
-    rest = iter(cflags)
-    for flag in rest:
-        if flag in ("-include", "-isystem", "-iquote"):
-            place = flags.includes if flag == "-include" else flags.folders
-            place.extend([value] if (value := next(rest, "")) else [])
-        elif flag[:2] in places:
-            value = flag[2:] or next(rest, "")
-            places[flag[:2]].append(value)
-            name = value.partition("=")[0]
-            if flag[:2] == "-D" and name in flags.undefines:
-                flags.undefines.remove(name)
-        elif not flag.startswith(("-W", "-w", "-f", "-O", "-g", "-m", "-std=", "-nostdinc", "-x")):
-            reporter.error(
-                "parse/unknown-flag",
-                f"the C flag '{flag}' means nothing here",
-                help=["-D, -U, -I and -include are obeyed; -W, -f, -O, -g, -m change nothing"],
-            )
-    return flags
+    return _Preprocessor(file, target, parsed(cflags, reporter), reporter).run(text)
 
 
 class _Condition(Record, frozen=False):
@@ -116,9 +85,9 @@ class _Condition(Record, frozen=False):
 
 
 class _Preprocessor:
-    def __init__(self, file: str, target: Target, flags: _Flags, reporter: Reporter) -> None:
+    def __init__(self, file: str, target: Target, flags: Flags, reporter: Reporter) -> None:
         self._file = file
-        self._flags = flags
+        self._includes = flags.includes
         self._reporter = reporter
         self._counter = 0
         self._macros = Macros(
@@ -136,35 +105,9 @@ class _Preprocessor:
         self._once: set[str] = set()
         self._declarations: dict[str, list[Declaration]] = {}
         self._depth = 0
-        self._predefine(target)
-
-    def _predefine(self, target: Target) -> None:
-        version = target.version_code
-        lines = [
-            f"LINUX_VERSION_CODE {version}",
-            "KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + ((c) > 255 ? 255 : (c)))",
-            'KBUILD_MODNAME "bcc"',
-            '__DATE__ "Jan  1 1970"',
-            '__TIME__ "00:00:00"',
-            "__STDC_VERSION__ 201112L",
-            "__SIZEOF_POINTER__ 8",
-            "__SIZEOF_LONG__ 8",
-            "__SIZEOF_INT128__ 16",
-            "__CHAR_BIT__ 8",
-            "__ORDER_LITTLE_ENDIAN__ 1234",
-            "__ORDER_BIG_ENDIAN__ 4321",
-            "__BYTE_ORDER__ 1234",
-            "__GNUC__ 4",
-            "__clang__ 1",
-            "__clang_major__ 22",
-            *(f"{name} 1" for name in _ONES.split()),
-        ]
-        for line in lines:
-            self._define_text(line, "<built-in>")
-        for define in self._flags.defines:
-            name, _, value = define.partition("=")
-            self._define_text(f"{name} {value if '=' in define else '1'}", "<command line>")
-        for name in self._flags.undefines:
+        for line, place in predefined(target, flags):
+            self._define_text(line, place)
+        for name in flags.undefines:
             self._macros.own[name] = None
 
     def _define_text(self, text: str, file: str) -> None:
@@ -175,7 +118,7 @@ class _Preprocessor:
         header = shipped(ALWAYS)
         if header is not None:
             self._take(header)
-        for name in self._flags.includes:
+        for name in self._includes:
             self._include(name, False, Span("<command line>", 1, 1), "")
         self._read(text, self._file)
         used = {token.value for token in self._out if token.type == "ID"}
@@ -434,13 +377,6 @@ class _Preprocessor:
     def _has_include(self, name: str, system: bool) -> bool:
         found = self._search.find(name, system, self._file)
         return found is not None or shipped(name) is not None
-
-
-_ONES = (
-    "__KERNEL__ __BPF__ __bpf__ __BPF_TRACING__ __x86_64__ __TARGET_ARCH_x86 __STDC__ "
-    "__LP64__ _LP64 __LITTLE_ENDIAN__ CONFIG_X86_64 CONFIG_64BIT CONFIG_SMP CONFIG_BPF "
-    "__HAVE_BUILTIN_BSWAP16__ __HAVE_BUILTIN_BSWAP32__ __HAVE_BUILTIN_BSWAP64__"
-)
 
 
 def _like(token: Token, type: str, value: str) -> Token:
