@@ -66,11 +66,16 @@ def _compile(
     from minibcc.compiler.depth import deep
     from minibcc.compiler.front import front
     from minibcc.compiler.lower.module import lower
+    from minibcc.errors import CompileError
 
     begin(cpu)
     with deep(file, text):
         done = front(text, file, target, cflags)
-        made = back(done, lower(done.unit, cpu, done.sources), cpu)
+        try:
+            made = back(done, lower(done.unit, cpu, done.sources), cpu)
+        except CompileError as error:  # what was doubtful may well be the reason
+            problems = [*done.warnings, *error.diagnostics]
+            raise CompileError(problems, done.sources) from None
         return replace(made, version=target.version_code), done
 
 

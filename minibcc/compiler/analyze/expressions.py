@@ -19,6 +19,7 @@ from minibcc.btf.types import (
 )
 from minibcc.compiler import arithmetic as c
 from minibcc.compiler import tree
+from minibcc.compiler.analyze import certain
 from minibcc.compiler.analyze.constants import fold
 from minibcc.compiler.analyze.context import Constant, Poison, TypeName, Wrong
 from minibcc.compiler.analyze.conversions import is_place
@@ -396,6 +397,7 @@ class Expressions(Places):
                         help=["compare the bytes: __builtin_memcmp(a, b, size) == 0"],
                     )
                 right = self.implicit(right, left.type or a)
+                self._never_null(node, operator, left, right)
             else:
                 number, other = (right, left) if a else (left, right)
                 if fold(number) is None:
@@ -407,11 +409,56 @@ class Expressions(Places):
                     )
                 wide = self.implicit(self._distance(number), other.type or c.VOID_POINTER)
                 left, right = (left, wide) if a else (wide, right)
+                self._never_null(node, operator, left, right)
             return tree.Comparison(span, c.INT, operator, left, right)
         if c.integer(left.type) is None or c.integer(right.type) is None:
             self._incomparable(node, left, right)
         left, right, _ = self.usual(left, right)
+        self._certain(node, operator, left, right)
         return tree.Comparison(span, c.INT, operator, left, right)
+
+    def _certain(self, node: Any, operator: str, left: Expr, right: Expr) -> None:
+        """Warns of a comparison that the type of one side decides."""
+        known = certain.by_range(operator, left, right)
+        if known is None:
+            return
+        outcome, value, limit = known
+        constant, other = node.right, node.left
+        if fold(left) is not None:
+            constant, other = other, constant
+        if not (certain.literal(constant) and self._written(constant) and self._written(other)):
+            return
+        low, high = certain.limits(value)
+        name = certain.name(value)
+        self.warn(
+            "type/certain-comparison",
+            f"this is always {_word(outcome)}: "
+            + (f"'{name}' is never below 0" if low == limit else f"'{name}' holds {low} to {high}"),
+            node,
+            help=[certain.cure(value, limit)],
+        )
+
+    def _never_null(self, node: Any, operator: str, left: Expr, right: Expr) -> None:
+        """Warns of the address of a variable or array where it is compared with NULL."""
+        if operator not in ("==", "!="):
+            return
+        sides = ((left, node.left, right, node.right), (right, node.right, left, node.left))
+        for e, side, other, null in sides:
+            place = certain.never_null(e) if fold(other) == 0 else None
+            if place is None or not self._written(side) or not self._written(null, "NULL"):
+                continue
+            what, help = "a variable", "leave out the &: test its value"
+            if isinstance(strip(place.type), Array):
+                what, help = "an array", f"test an element: {certain.name(place)}[0]"
+            self.warn(
+                "type/never-null",
+                f"this is always {_word(operator == '!=')}: the address of {what} is never NULL",
+                node,
+                help=[help],
+            )
+
+    def _written(self, node: Any, but: str = "") -> bool:
+        return certain.written(self.syntax, node, but)
 
     def _incomparable(self, node: Any, left: Expr, right: Expr) -> None:
         self.fail(
@@ -523,6 +570,10 @@ class Expressions(Places):
         "FuncCall": _call,
         "CompoundLiteral": _literal,
     }
+
+
+def _word(outcome: bool) -> str:
+    return "true" if outcome else "false"
 
 
 def _is_text(e: Expr) -> bool:

@@ -72,7 +72,12 @@ class Initializers(Calls):
         if not node.exprs:
             return tree.Initializer(span, ((0, 0, type, self.number(span, 0, type)),), True)
         if len(node.exprs) > 1:
-            self.warn("type/excess-initializer", "a scalar takes one value", node.exprs[1])
+            self.warn(
+                "type/excess-initializer",
+                "a scalar takes one value",
+                node.exprs[1],
+                help=["remove the others, or declare an array: []"],
+            )
         value = self.convert(self.value(node.exprs[0]), c.unqualified(type), "assigned")
         return tree.Initializer(span, ((0, 0, type, value),), True)
 
@@ -97,6 +102,7 @@ class Initializers(Calls):
                 "type/excess-initializer",
                 f"the string has {characters.count - 1} characters, the array {count}",
                 node,
+                help=["make the array larger, or leave its size out: [] takes what it needs"],
             )
         data = literal.data[: count * width]
         exact = Array(characters.of, len(data) // width)
@@ -142,6 +148,7 @@ class Initializers(Calls):
                         "type/excess-initializer",
                         f"the array has {type.count} elements only",
                         item,
+                        help=["make it larger, or leave its size out: [] takes what it needs"],
                     )
                     items.index = len(items.items)
                 break

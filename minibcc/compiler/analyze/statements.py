@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from minibcc.btf.types import Array, FuncProto, strip
 from minibcc.compiler import arithmetic as c
 from minibcc.compiler import tree
+from minibcc.compiler.analyze import certain
 from minibcc.compiler.analyze.constants import fold
 from minibcc.compiler.analyze.context import Cases, Poison, TypeName, Wrong
 from minibcc.compiler.analyze.conversions import is_place
@@ -217,9 +218,18 @@ class Statements(Initializers):
         e = self.expression(node)
         if is_place(e):
             e = self.rvalue(e) if strip(e.type) is not None else e
-            if isinstance(e, tree.Load):
-                self.warn("type/unused-value", "this statement does nothing", node)
+        self._check_effect(e, node)
         return tree.Evaluate(self.span(node), e)
+
+    def _check_effect(self, e: Expr, node: Any) -> None:
+        """Warns of an expression that stands for its effect and has none."""
+        bare = isinstance(e, tree.Load)
+        if bare or isinstance(e, tree.Arithmetic | tree.Comparison | tree.Unary):
+            if not (bare or certain.written(self.syntax, node)):
+                return
+            equal = isinstance(e, tree.Comparison) and e.operator == "=="
+            help = ["write = to assign"] if equal else ["assign the value, or remove it"]
+            self.warn("type/unused-value", "this does nothing", node, help=help)
 
     def _empty(self, node: Any) -> list[Stmt]:
         return []
@@ -366,6 +376,8 @@ class Statements(Initializers):
                     start = self._evaluate(node.init)
             condition = self.truth(node.cond) if node.cond is not None else None
             step = self.expression(node.next) if node.next is not None else None
+            if step is not None:
+                self._check_effect(step, node.next)
             body = self._body(node.stmt)
         finally:
             self.pop()

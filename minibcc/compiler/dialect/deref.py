@@ -52,6 +52,9 @@ _PACKETS = {
 }
 _BTF_PROGRAMS = (ProgType.TRACING, ProgType.LSM, ProgType.STRUCT_OPS)
 _COPIES = ("__builtin_memcpy", "__builtin_memmove")
+_OWN_MEMORY = ("map_key", "map_value", "mem")
+_WRITE = (*_COPIES, "__builtin_memset", "__sync_", "__atomic_")
+"""How the builtins begin that write where their first argument points to."""
 _RETURNS_MEMORY = ("map_value", "mem", "socket", "tcp_sock", "sock_common", "mem_or_btf_id")
 
 _Value: TypeAlias = "tuple[int, frozenset[Variable | None]]"
@@ -273,20 +276,84 @@ class _Reader:
                 inside = rebuild(node, self.change)
                 if self._provenance.root(place) & KERNEL:
                     return self._read(inside, _pointer_type(place))
+                self._check_fixed(place)
                 return inside
             case tree.Assign(place=place) | tree.Update(place=place):
-                if self._provenance.root(place) & (KERNEL | DIRECT) == KERNEL:
-                    self._reporter.error(
-                        "dialect/kernel-write",
-                        "a BPF program cannot write to kernel memory",
-                        place.span,
-                        help=["copy what you need into a variable of your own"],
-                    )
-            case tree.Call(callee=tree.Builtin(name=name)) if name in _COPIES:
+                self._check_write(self._provenance.root(place), place)
+            case tree.Call(callee=tree.Builtin(name=name)) if (
+                name.startswith(_WRITE) and node.arguments
+            ):
+                target = node.arguments[0]
+                self._check_write(self._provenance.of(target), target)
+                if name not in _COPIES:
+                    return rebuild(node, self.change)
                 source = node.arguments[1]
                 if self._provenance.of(source) & KERNEL:
                     return self._copy(rebuild(node, self.change), _pointee(source))
+            case tree.Call():
+                self._check_copied(node)
         return rebuild(node, self.change)
+
+    def _check_write(self, kinds: int, at: Expr) -> None:
+        if kinds & (KERNEL | DIRECT) == KERNEL:
+            self._reporter.error(
+                "dialect/kernel-write",
+                "a BPF program cannot write to kernel memory",
+                _unconverted(at).span,
+                help=["copy what you need into a variable of your own"],
+            )
+
+    def _check_fixed(self, place: Expr) -> None:
+        """Warns of a load at an address that is a number: nobody knows whose memory it is."""
+        while isinstance(place, tree.Field):
+            place = place.base
+        pointer = place.pointer if isinstance(place, tree.Deref) else None
+        while isinstance(pointer, tree.Arithmetic) and c.pointer(pointer.type):
+            pointer = pointer.left
+        address = fold(pointer) if pointer is not None else None
+        if address is not None:
+            self._reporter.warning(
+                "dialect/fixed-address",
+                f"a program cannot read at {address & (1 << 64) - 1:#x} by itself"
+                if address
+                else "this reads at NULL",
+                place.span,
+                help=[
+                    "write bpf_probe_read_kernel(&value, sizeof(value), address), or "
+                    "bpf_probe_read_user if a process's memory is meant"
+                ]
+                if address
+                else ["take the pointer from a table, from the context or from the kernel"],
+            )
+
+    def _check_copied(self, call: tree.Call) -> None:
+        """Warns of kernel structures given to what reads with the program's own hands."""
+        if isinstance(call.callee, tree.Helper):
+            from minibcc.abi.helpers import row
+
+            kinds = [kind.kind for kind in row(call.callee.number).arguments]
+        elif isinstance(call.callee, tree.Builtin) and call.callee.name == "__builtin_memcmp":
+            kinds = ["mem", "mem"]
+        else:
+            return
+        for kind, e in zip(kinds, call.arguments, strict=False):
+            if kind in _OWN_MEMORY and self._is_kernels(_pointee(e), e):
+                self._reporter.warning(
+                    "dialect/not-copied",
+                    "this points to kernel memory, and the program's own is wanted",
+                    _unconverted(e).span,
+                    help=["copy it into a variable first, and pass the variable's address"],
+                )
+
+    def _is_kernels(self, type: Any, e: Expr) -> bool:
+        """Whether a pointer points to or into a structure of the kernel, and to nothing else."""
+        e = _unconverted(e)
+        if self._provenance.of(e) != KERNEL:
+            return False
+        if isinstance(e, tree.Address | tree.Decay):
+            type = _pointer_type(e.place)
+        struct = c.struct(type.to) if isinstance(type, Ptr) else None
+        return struct is not None and struct is self._names.struct(struct.name, struct.union)
 
     def _copy(self, call: tree.Call, pointer: Any) -> Expr:
         """memcpy from the kernel: ``({ target; bpf_probe_read_kernel(target, size, source); target
@@ -377,6 +444,12 @@ def _sees_packets(unit: Unit) -> bool:
     ]
     structs = [c.struct(context.to) if context is not None else None for context in contexts]
     return all(struct is not None and struct.name in _PACKETS for struct in structs)
+
+
+def _unconverted(e: Expr) -> Expr:
+    while isinstance(e, tree.Convert):
+        e = e.operand
+    return e
 
 
 def _pointee(e: Expr) -> Any:

@@ -14,7 +14,7 @@ from minibcc.btf.types import Ptr, size_of, strip
 from minibcc.compiler import arithmetic as c
 from minibcc.compiler import tree
 from minibcc.compiler.dialect.build import Build
-from minibcc.compiler.dialect.walk import transform
+from minibcc.compiler.dialect.walk import rebuild
 from minibcc.records import Record
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _HASHES = (
     MapType.LRU_HASH,
     MapType.LRU_PERCPU_HASH,
 )
+_LRU = (MapType.LRU_HASH, MapType.LRU_PERCPU_HASH)
 _KEYED = (
     *_HASHES,
     MapType.ARRAY,
@@ -317,10 +318,11 @@ class Row(Record):
     most: int
     rewrite: Callable[[_Rewriter], Expr]
     usage: str
+    reads: bool = False  # without effect: only its result is of use
 
 
 METHODS: dict[str, Row] = {
-    "lookup": Row(_KEYED, 1, 1, _lookup, "lookup(&key)"),
+    "lookup": Row(_KEYED, 1, 1, _lookup, "lookup(&key)", True),
     "lookup_or_try_init": Row(_KEYED, 2, 2, _lookup_or_init, "lookup_or_try_init(&key, &initial)"),
     "lookup_or_init": Row(_KEYED, 2, 2, _lookup_or_init, "lookup_or_init(&key, &initial)"),
     "update": Row(_KEYED, 2, 2, _update(UpdateFlags.ANY), "update(&key, &value)"),
@@ -332,7 +334,7 @@ METHODS: dict[str, Row] = {
     "perf_submit_skb": Row(
         _PERF, 4, 4, _perf_submit_skb, "perf_submit_skb(skb, skb->len, &data, sizeof(data))"
     ),
-    "perf_read": Row(_PERF, 1, 1, _simple("bpf_perf_event_read", "m0"), "perf_read(cpu)"),
+    "perf_read": Row(_PERF, 1, 1, _simple("bpf_perf_event_read", "m0"), "perf_read(cpu)", True),
     "perf_counter_value": Row(
         _PERF,
         3,
@@ -441,11 +443,28 @@ def run(unit: Unit, names: KernelNames, reporter: Reporter) -> None:
     for function in unit.functions:
 
         def change(node: Any, name: str = function.name) -> Any:
-            if isinstance(node, tree.Method):
-                return _rewrite(node, names, reporter, name)
-            return node
+            after = rebuild(node, change)
+            if isinstance(after, tree.Method):
+                return _rewrite(after, names, reporter, name)
+            alone = isinstance(node, tree.Evaluate) and isinstance(node.expression, tree.Method)
+            if alone and not isinstance(after.expression, tree.Number):  # as after an error
+                _check_use(node.expression, reporter)
+            return after
 
-        function.body = transform(function.body, change)
+        function.body = change(function.body)
+
+
+def _check_use(method: Method, reporter: Reporter) -> None:
+    """Warns of a statement that is nothing but a call without effect. Looking up in an LRU table
+    has one: the element is the last then that is thrown out."""
+    row, table = METHODS.get(method.name), method.map
+    if row is not None and row.reads and table.type not in _LRU:
+        reporter.warning(
+            "dialect/unused-result",
+            f"the result of '{method.name}' is not used, and it does nothing else",
+            method.span,
+            help=[f"keep it: {c.spell(method.type, 'value')} = {table.name}.{row.usage};"],
+        )
 
 
 def _rewrite(method: Method, names: KernelNames, reporter: Reporter, function: str) -> Expr:

@@ -39,6 +39,8 @@ class Syntax(Record):
         """The place of a node."""
         stretch = self.stretches.get(id(node))
         if stretch is None:
+            if type(node).__name__ == "BinaryOp":
+                return self.span(node.left).to(self.span(node.right))
             token = node.coord
             return token.span if token is not None else Span("<built-in>", 1, 1)
         first, last = stretch

@@ -99,6 +99,7 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         self._attributes: dict[int, list[Attribute]] = {}
         self._depth = 0
         self._broken = False
+        self._nested = False  # a missing '}' has been reported where the next function begins
         self._wanted = ""
 
     def run(self) -> Syntax:
@@ -132,16 +133,11 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
             index -= 1
         if "previously declared" in msg:
             self._reporter.error("parse/redeclared", msg[0].lower() + msg[1:], coord.span)
-        else:
-            self._reporter.add(
-                explain(
-                    wanted,
-                    self._stream.tokens,
-                    index,
-                    self._type_names(),
-                    len(self._scope_stack) == 1,
-                )
-            )
+        elif not (wanted == "RBRACE" and self.here is None and self._nested):
+            outside = len(self._scope_stack) == 1
+            problem = explain(wanted, self._stream.tokens, index, self._type_names(), outside)
+            self._nested = self._nested or problem.code == "parse/nested-function"
+            self._reporter.add(problem)
         raise ParseError(msg)
 
     def _type_names(self) -> list[str]:

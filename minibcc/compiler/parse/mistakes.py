@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _CLOSERS = {"RPAREN": "')'", "RBRACKET": "']'", "RBRACE": "'}'", "COLON": "':'", "LPAREN": "'('"}
 _CLOSERS |= {"LBRACE": "'{'", "COMMA": "','", "EQUALS": "'='", "WHILE": "'while'", "ID": "a name"}
 _CLOSERS |= {"TYPEID": "a type's name"}
+_OPENERS = {"RPAREN": "'('", "RBRACKET": "'['", "RBRACE": "'{'"}
 _TYPE_WORDS = {"CHAR", "SHORT", "INT", "LONG", "SIGNED", "UNSIGNED", "VOID", "_BOOL", "__INT128"}
 _TYPE_WORDS |= {"STRUCT", "UNION", "ENUM", "FLOAT", "DOUBLE", "CONST", "VOLATILE", "STATIC"}
 _WORDS = {"and": "&&", "or": "||", "not": "!", "elif": "else if", "is": "==", "then": "{"}
@@ -87,7 +88,7 @@ def explain(
             f"expected {_CLOSERS[wanted]} before {describe(found)}",
             span,
             notes=notes,
-            help=["every '{' needs its '}'"] if wanted == "RBRACE" else [],
+            help=_help_missing(wanted, before),
         )
     if at_file_level and found is not None and found.type in _STATEMENT_WORDS:
         return error(
@@ -111,6 +112,17 @@ def explain(
     elif wanted == "expression":
         message = f"expected an expression before {describe(found)}"
     return error("parse/unexpected-token", message, span, notes=notes)
+
+
+def _help_missing(wanted: str, before: Token | None) -> list[str]:
+    """How to mend a missing token behind `before`."""
+    if wanted in _OPENERS:
+        return [f"every {_OPENERS[wanted]} needs its {_CLOSERS[wanted]}"]
+    if wanted == "WHILE":
+        return ["a loop that begins with do ends with while (condition);"]
+    if wanted == "TYPEID" or before is None:
+        return []
+    return [f"write {_CLOSERS[wanted]} after '{before.value}'"]
 
 
 def _special(wanted: str, tokens: list[Token], index: int) -> tuple[str, str, str] | None:

@@ -40,9 +40,9 @@ def rows() -> list[Row]:
 ROWS = rows()
 
 
-def messages(text: str) -> str:
+def messages(text: str, *cflags: str) -> str:
     try:
-        made = compile(text, kernel_target(), file="f.c", cache=False)
+        made = compile(text, kernel_target(), file="f.c", cflags=cflags, cache=False)
     except CompileError as error:
         return f"{error}\n"
     return "".join(f"{warning}\n" for warning in made.warnings)
@@ -64,3 +64,5 @@ def test_a_mistake_reads_as_it_should(row: Row, bless: bool) -> None:
         TABLE.write_text(content[:start] + said + content[end:], "utf-8")
         return
     assert said == row.said
+    if "error: " not in said:
+        assert messages(row.text, "-w") == ""
