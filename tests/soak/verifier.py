@@ -13,6 +13,7 @@ import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from minibcc.bcc.refusal.log import read
 from minibcc.isa import opcodes
 from minibcc.isa.instruction import LD_IMM64
 from minibcc.kernel.verifier.contract import MapFacts, Source
@@ -75,7 +76,7 @@ def judge(source: Source, counts: Counter[str], where: str) -> None:
             counts["refused here only"] += 1
             counts[f"differs|refused here only: {messages.template(ours)}|{where}"] += 1
         return
-    theirs = messages.main_message(log)
+    theirs = read(log).message
     template = messages.template(theirs)
     counts[f"template|{template}"] += 1
     if verdict.accepted:

@@ -33,17 +33,3 @@ def weights() -> dict[str, int]:
     lines = _TABLE.read_text().splitlines()
     pairs = (line.split(" ", 1) for line in lines if not line.startswith("#"))
     return {text: int(count) for count, text in pairs}
-
-
-_WALKED = re.compile(
-    r"^(\d+: |from \d+ to |caller:|callee:|returning from|to caller at| R\d|mark_)"
-)
-
-
-def main_message(log: str) -> str:
-    """What a log says first after the last instruction and state."""
-    # One message has no line's end.
-    log = log.partition("processed ")[0] if "callprocessed " in log else log
-    lines = [line for line in log.splitlines() if line and not line.startswith("processed ")]
-    last = max((n for n, line in enumerate(lines) if _WALKED.match(line)), default=-1)
-    return lines[min(last + 1, len(lines) - 1)].removeprefix("; ") if lines else ""

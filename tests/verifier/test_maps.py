@@ -6,9 +6,10 @@ import random
 
 import pytest
 
+from minibcc.bcc.refusal.log import read
 from minibcc.kernel.verifier.verify import verify
 from minibcc.records import replace
-from tests.verifier import generate, messages, oracle, variety
+from tests.verifier import generate, oracle, variety
 
 
 @pytest.mark.kernel
@@ -26,5 +27,5 @@ def test_helpers_of_maps(number: int) -> None:
             if verdict.refusal is not None and verdict.refusal.code == "verify/not-decided":
                 continue
             said = verdict.refusal.message if verdict.refusal is not None else ""
-            main = messages.main_message(log) if errno else ""
+            main = read(log).message if errno else ""
             assert (verdict.errno, said) == (errno, main), (helper, kind.name)

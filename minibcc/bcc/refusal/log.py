@@ -52,10 +52,13 @@ _STATE = re.compile(r"(?:from \d+ to )?(?:\d+:)? (?:frame\d+:|R\d|fp-).*")
 _VALUE = re.compile(r"(?:(?<=\s)|^)(R\d+|fp-\d+|refs)(?:_[a-zA-Z]+)?=")
 _FRAME = re.compile(r"\bframe(\d+):")
 _ASIDE = re.compile(
-    r"; |arg#|func#|Func#|Func |Validating |caller:|callee:|returning from callee:|to caller at "
-    r"|mark_precise:|cur state:|old state:|verification time |stack depth |processed |Live regs "
+    r"; |arg#\d+ reference type|func#|Func#|Func |Validating |caller:|callee:"
+    r"|returning from callee:|to caller at |mark_precise:|cur state:|old state:"
+    r"|verification time |stack depth |processed |Live regs "
     r"|\s*\d+: [.\d]{10} |from \d+ to \d+"
 )
+_GLUED = re.compile(r"(?<=\S)(?: (?=infinite loop detected)|(?=processed \d+ insns))")
+"""Where Linux forgets to end a line before it goes on."""
 _NAMED = re.compile(r"\binsn (\d+)")
 
 
@@ -64,7 +67,7 @@ def read(log: str) -> Story:
     steps: list[Step] = []
     said: list[str] = []
     frame = 0
-    for line in log.split("\n"):
+    for line in _GLUED.sub("\n", log).split("\n"):
         if found := _STEP.match(line):
             text, values = _halves(found[2])
             steps.append(Step(int(found[1]), text, frame, _values(values, frame)))
