@@ -23,6 +23,7 @@ from minibcc.abi.requests import (
     ProgTestRun,
 )
 from minibcc.bcc.loader import Module
+from minibcc.bcc.refusal.log import read
 from minibcc.boot import Options, system
 from minibcc.compiler.compile import back
 from minibcc.compiler.depth import deep
@@ -158,7 +159,7 @@ class Loaded:
             self.module.fds["prog"] = self._fd  # to be closed with the rest
         except LoadError as error:
             log = error.log
-            self.refusal = _reason(log or str(error))
+            self.refusal = read(log).message or str(error)
         found = re.search(r"processed (\d+) insns", log)
         self.processed = int(found[1]) if found else 0
 
@@ -213,16 +214,6 @@ class Loaded:
         except OSError as error:
             if error.errno != ENOENT:
                 raise
-
-
-def _reason(log: str) -> str:
-    """The last line of a log that is no statistics."""
-    lines = [
-        line
-        for line in log.splitlines()
-        if not re.match(r"processed |verification time|stack depth|\d+: \(|(cur|old) state", line)
-    ]
-    return lines[-1] if lines else log
 
 
 def _core(reason: str) -> str:
