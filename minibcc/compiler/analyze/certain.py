@@ -17,6 +17,7 @@ from minibcc.compiler.analyze.constants import compare, fold
 if TYPE_CHECKING:
     from minibcc.compiler.parse import Syntax
     from minibcc.compiler.tree import Expr
+    from minibcc.diagnostics import Sources, Span
 
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
@@ -42,7 +43,8 @@ def _ranged(e: Expr) -> tuple[Expr, tuple[int, int]]:
     own = limits(e)
     if isinstance(e, tree.Convert) and c.integer(e.operand.type) and not c.is_bool(e.type):
         value, inner = _ranged(e.operand)
-        if own[0] <= inner[0] and inner[1] <= own[1]:
+        enum = isinstance(c.integer(value.type), Enum)
+        if enum or (own[0] <= inner[0] and inner[1] <= own[1]):
             return value, inner
     return e, own
 
@@ -99,6 +101,18 @@ def written(syntax: Syntax, node: Any, but: str = "") -> bool:
         if origin is not None and (origin.name != but or origin.outer is not None):
             return False
     return True
+
+
+def spelled(sources: Sources, operator: str, left: Span, right: Span) -> bool:
+    """Whether an operator stands between its sides as the text has them: not in a macro of which
+    they are arguments."""
+    line, column = left.end_line or left.line, left.end_column or left.column + 1
+    between = [sources.line(left.file, n) or "" for n in range(line, right.line + 1)]
+    if not between:
+        return False
+    between[-1] = between[-1][: right.column - 1]
+    between[0] = between[0][column - 1 :]
+    return operator in "\n".join(between)
 
 
 def literal(node: Any) -> bool:

@@ -428,6 +428,9 @@ class Expressions(Places):
             constant, other = other, constant
         if not (certain.literal(constant) and self._written(constant) and self._written(other)):
             return
+        sources = self.reporter.sources
+        if not certain.spelled(sources, operator, self.span(node.left), self.span(node.right)):
+            return
         low, high = certain.limits(value)
         name = certain.name(value)
         self.warn(

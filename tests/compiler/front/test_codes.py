@@ -62,3 +62,32 @@ def test_flags_and_files(tmp_path: Path) -> None:
 def test_warnings_can_be_switched_off() -> None:
     assert codes_of("#warning untested\n") == ["parse/warning-directive"]
     assert codes_of("#warning untested\n", "-w") == []
+
+
+SILENT = {
+    "a lookup keeps an element of an LRU table": "recent.lookup(&key);",
+    "nobody wants the result, and says so": "(void)counts.lookup(&key);",
+    "a size": "u8 small = key; if (sizeof(key) > 8 || small < sizeof(key)) return 1;",
+    "what a macro compares": "if (BELOW(key, 0) || key < LEAST || IS_NULL(&key)) return 1;",
+    "the limits of a type": "u8 small = key; if (small <= 255 || key > 0xffffffff) return 1;",
+    "minus one as C converts it": "if (key == -1 || (char)key == -1) return 1;",
+    "an enumeration's numbers": "enum { ONE } one = key; if (one < 0) return 1;",
+    "a pointer that was looked up": "u64 *p = counts.lookup(&key); if (p != NULL && !p) return 1;",
+    "an offset": "return (u64)&((struct task_struct *)0)->pid;",
+    "a key in a kernel structure of one's own": (
+        "struct path path = {}; counts.lookup_or_try_init((u32 *)&path, (u64 *)&path.mnt);"
+    ),
+}
+
+
+@pytest.mark.parametrize("body", SILENT.values(), ids=SILENT)
+def test_left_alone(body: str) -> None:
+    text = f"""
+#define LEAST 0
+#define BELOW(a, b) ((a) < (b))
+#define IS_NULL(p) ((p) == NULL)
+BPF_HASH(counts, u32, u64);
+BPF_TABLE("lru_hash", u32, u64, recent, 16);
+int f(struct pt_regs *ctx) {{ u32 key = PT_REGS_RC(ctx); {body} return 0; }}
+"""
+    assert codes_of(text) == []
