@@ -188,7 +188,7 @@ class Words(Record):
     """A message of the kernel's verifier, said to a person: what it needs and what holds instead.
 
     `says` is the message with ``{number}`` and ``<text>`` where it varies; `needs`, `state` and
-    `help` may name these, see `bcc.refusals`.
+    `help` may name these, and what `bcc.refusal.report` derives.
     """
 
     says: str

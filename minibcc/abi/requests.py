@@ -28,22 +28,15 @@ class Request(Record, Generic[R]):
 
 
 class Refusal(Record):
-    """Why the simulated kernel's verifier refused, in numbers: the loader turns it into C lines.
+    """What the simulated kernel adds to a verifier's log.
 
     `code` is a diagnostic code (``verify/null-deref``); `insn` the slot that was refused, -1 if it
-    is no one instruction's fault; `message` the kernel's own words (the log's main line); `needs`
-    and `state` one phrase each: what the instruction required and what held; `origins` slots that
-    explain the state with a word each; `path` the slots of the branches taken up to there.
+    is no one instruction's fault; `message` the kernel's own words (the log's main line).
     """
 
     code: str
     insn: int
     message: str
-    needs: str = ""
-    state: str = ""
-    origins: tuple[tuple[int, str], ...] = ()
-    path: tuple[int, ...] = ()
-    help: tuple[str, ...] = ()
 
 
 class ProgramRefused(OSError):

@@ -299,7 +299,7 @@ class Module:
         from minibcc.bcc.refusal.report import explain
 
         refusal = failure.refusal if isinstance(failure, ProgramRefused) else None
-        found = explain(log, spec, refusal)
+        found = explain(log, replace(spec, prog_type=request.prog_type), refusal)
         if found is not None:
             return LoadError(number, message, log=log, diagnostics=[found], sources=self.sources)
         return LoadError(number, f"{message}\n{log}".rstrip(), log=log)

@@ -11,6 +11,7 @@ import pytest
 from minibcc import boot
 from minibcc.abi.bpf import ProgType
 from minibcc.bcc.loader import Module
+from minibcc.bcc.refusal.report import explain
 from minibcc.compiler.compile import compile
 from minibcc.compiler.object import BpfObject, ProgramSpec
 from minibcc.compiler.target import Target
@@ -73,3 +74,41 @@ def test_the_report(case: Path, bless: bool) -> None:
 )
 def test_the_report_of_the_running_kernels_refusal(case: Path) -> None:
     assert report(case, live.kernel()) == case.with_suffix(".txt").read_text("utf-8")
+
+
+PROGRAM = ProgramSpec(
+    "probe", "", ProgType.KPROBE, encode(assemble("call pc+1\nexit\nr0 = 0\nexit"))
+)
+
+
+def _told(spec: ProgramSpec, *log: str) -> str:
+    """What is said of a refusal in a log of Linux."""
+    found = explain("\n".join(log), spec, None)
+    assert found is not None
+    return "\n".join((f"{found.message} [{found.code}]", *found.notes))
+
+
+def test_of_a_bad_argument_the_line_before_the_message_is_the_cause() -> None:
+    told = _told(
+        PROGRAM,
+        "0: R1=ctx() R10=fp0",
+        "0: (85) call pc+1",
+        "arg#0 expects pointer to ctx",
+        "Caller passes invalid args into func#1 ('first')",
+        "processed 1 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0",
+    )
+    assert "[verify/argument-type]" in told
+    assert "needs arguments of the kinds that first declares; arg#0 expects pointer to ctx" in told
+
+
+def test_of_a_traced_function_the_context_is_its_arguments() -> None:
+    spec = replace(PROGRAM, prog_type=ProgType.TRACING, attach_to="vfs_read")
+    told = _told(
+        spec,
+        "0: R1=ctx() R10=fp0",
+        "0: (79) r0 = *(u64 *)(r1 +72)",
+        "func 'vfs_read' doesn't have 10-th argument",
+        "invalid bpf_context access off=72 size=8",
+    )
+    assert "[verify/context-access]" in told
+    assert "needs an argument of vfs_read, whole; 8 bytes at offset 72" in told

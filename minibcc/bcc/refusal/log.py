@@ -32,11 +32,12 @@ class Step(Record):
 class Story(Record):
     """`steps` lead to the refusal (the last one is refused, unless the program's form was).
     `message` is the kernel's main line, "" in a log without one; `slot` what it refused, -1 if that
-    is no one instruction."""
+    is no one instruction; `cause` the line before the message that says why, "" if none does."""
 
     steps: tuple[Step, ...]
     message: str
     slot: int
+    cause: str = ""
 
     def value(self, place: Place, before: int | None = None) -> str:
         """What a place last held before step `before` (default: the refused one), "" if unsaid."""
@@ -55,10 +56,12 @@ _ASIDE = re.compile(
     r"; |arg#\d+ reference type|func#|Func#|Func |Validating |caller:|callee:"
     r"|returning from callee:|to caller at |mark_precise:|cur state:|old state:"
     r"|verification time |stack depth |processed |Live regs "
-    r"|\s*\d+: [.\d]{10} |from \d+ to \d+"
+    r"|\s*\d+: [.\d]{10} |from \d+ to \d+|func '"
 )
 _GLUED = re.compile(r"(?<=\S)(?: (?=infinite loop detected)|(?=processed \d+ insns))")
 """Where Linux forgets to end a line before it goes on."""
+_IN_ALL = re.compile("Caller passes invalid args ")
+"""What is said after its cause; of all else the cause comes first."""
 _NAMED = re.compile(r"\binsn (\d+)")
 
 
@@ -84,11 +87,12 @@ def read(log: str) -> Story:
             frame -= 1
         elif line and not _ASIDE.match(line):
             said.append(line)
-    message = said[0] if said else ""
+    message = next(filter(_IN_ALL.match, said), said[0] if said else "")
+    cause = said[0] if said and said[0] != message else ""
     slot = steps[-1].slot if steps else -1
     if number := _NAMED.search(message):
         slot = int(number[1])
-    return Story(tuple(steps), message, slot)
+    return Story(tuple(steps), message, slot, cause)
 
 
 def _halves(text: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from minibcc.abi.bpf import ProgType
 from minibcc.bcc.refusal.lines import Lines, conditional
 from minibcc.bcc.refusal.log import Place, Story, read
 from minibcc.bcc.refusal.messages import classify
@@ -20,6 +21,7 @@ from minibcc.bcc.refusal.words import FORMS, OF_REGISTER, said
 from minibcc.diagnostics import Diagnostic, Label, Span, error, registry
 from minibcc.isa import opcodes
 from minibcc.isa.instruction import decode
+from minibcc.records import replace
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import Refusal
@@ -35,7 +37,7 @@ def explain(log: str, spec: ProgramSpec, refusal: Refusal | None) -> Diagnostic 
     simulated kernel adds (code and place), None from a real one."""
     story = read(log)
     if refusal is not None:
-        story = Story(story.steps, refusal.message, refusal.insn)
+        story = replace(story, message=refusal.message, slot=refusal.insn)
     if not story.message:
         return None
     return _Report(story, spec, refusal.code if refusal is not None else None).diagnostic()
@@ -226,7 +228,17 @@ class _Report:
         return FORMS[form](value) if form else value
 
     def _derived(self, name: str) -> str:
-        """What the message itself does not say: `helper` and `size` of the refused instruction."""
+        """What the message itself does not say: `type` and `context` of the program, `cause` of the
+        log, `helper` and `size` of the refused instruction."""
+        kind = self.spec.prog_type
+        if name == "cause":
+            return self.story.cause
+        if name == "type":
+            return f"this is one of type {kind.name.lower()}" if kind is not None else ""
+        if name == "context":
+            of = self.spec.attach_to.rpartition(":")[2]
+            traced = kind in (ProgType.TRACING, ProgType.LSM) and of
+            return f"an argument of {of}" if traced else "a field of this program type's context"
         if not 0 <= self.story.slot < len(self.code):
             return ""
         insn = self.code[self.story.slot]

@@ -129,27 +129,20 @@ def check(walk: Walk, call: Call, position: int, wanted: ValueType) -> None:
     if kind == "map_value" and call.map is not None and call.map.type in SOCKET_MAPS:
         if "uninit" in wanted.flags:
             message = "invalid arg_type for sockmap/sockhash"
-            raise Refused(EINVAL, "verify/argument-type", message, origins=grants.origin(register))
+            raise Refused(EINVAL, "verify/argument-type", message)
         kind = "btf_id_sock_common"  # their values are sockets, given by pointers
         wanted = wanted._replace(kind=kind)
     if register.kind in (PACKET, PACKET_META) and not (
         call.helper.pkt_access and context.packet_helpers(walk)
     ):
-        raise Refused(
-            EACCES,
-            "verify/argument-type",
-            "helper access to the packet is not allowed",
-            needs="memory other than the packet",
-            state="a packet pointer",
-            origins=grants.origin(register),
-        )
+        raise Refused(EACCES, "verify/argument-type", "helper access to the packet is not allowed")
     if not (wanted.null and is_null(register)):
-        _right_kind(register, number, wanted, call)
+        _right_kind(register, number, wanted)
         _right_offset(register, number, wanted)
     if "release" in wanted.flags:
         if not register.ref and not is_null(register):
             message = f"R{number} must be referenced when passed to release function"
-            raise Refused(EINVAL, "verify/argument-type", message, origins=grants.origin(register))
+            raise Refused(EINVAL, "verify/argument-type", message)
         call.release = number
     if register.ref:
         if call.reference:
@@ -163,7 +156,7 @@ def check(walk: Walk, call: Call, position: int, wanted: ValueType) -> None:
         judge(walk, call, number, register, wanted)
 
 
-def _right_kind(register: Register, number: int, wanted: ValueType, call: Call) -> None:
+def _right_kind(register: Register, number: int, wanted: ValueType) -> None:
     kinds, words = _KINDS[wanted.kind]
     kind = register.kind
     if "rdonly" in wanted.flags or (wanted.kind in ("map_key",)):
@@ -175,25 +168,10 @@ def _right_kind(register: Register, number: int, wanted: ValueType, call: Call) 
     name = kind_name(register.kind)
     message = f"R{number} type={name} expected={words}"
     if register.kind & MAYBE_NULL and register.kind & ~MAYBE_NULL in kinds:
-        raise Refused(
-            EACCES,
-            "verify/null-argument",
-            message,
-            needs="a pointer that is not null",
-            state="the pointer may be null",
-            origins=grants.origin(register),
-            help=("test it first: if (!pointer) return 0;",),
-        )
+        raise Refused(EACCES, "verify/null-argument", message)
     if kind & BASE == BTF and wanted.kind in ("mem", "map_value", "map_key"):
         raise undecided("kernel structures as memory of helpers")
-    raise Refused(
-        EACCES,
-        "verify/argument-type",
-        message,
-        needs=f"argument {number} of bpf_{call.helper.name} to be {words}",
-        state="a number" if register.kind == SCALAR else name,
-        origins=grants.origin(register),
-    )
+    raise Refused(EACCES, "verify/argument-type", message)
 
 
 def _right_offset(register: Register, number: int, wanted: ValueType) -> None:
@@ -226,7 +204,7 @@ def memory(
     elif kind == MAP_KEY:
         if write:
             message = f"R{number} cannot write into {kind_name(register.kind)}"
-            raise Refused(EACCES, "verify/read-only", message, origins=grants.origin(register))
+            raise Refused(EACCES, "verify/read-only", message)
         grants.region(register, number, register.off, size, register.object.key_size, zero)
     elif kind == MAP_VALUE:
         facts = register.object
@@ -237,20 +215,13 @@ def memory(
     elif kind == MEMORY:
         if register.kind & READ_ONLY and write:
             message = f"R{number} cannot write into {kind_name(register.kind)}"
-            raise Refused(EACCES, "verify/read-only", message, origins=grants.origin(register))
+            raise Refused(EACCES, "verify/read-only", message)
         grants.region(register, number, register.off, size, register.room, zero)
     elif kind == STACK:
         _stack(walk, call, number, register, size, write, zero, raw)
     elif not (zero and not size and is_null(register)):
         message = f"R{number} type={kind_name(register.kind)} expected=fp"
-        raise Refused(
-            EACCES,
-            "verify/argument-type",
-            message,
-            needs="memory",
-            state="a null pointer" if is_null(register) else kind_name(register.kind),
-            origins=grants.origin(register),
-        )
+        raise Refused(EACCES, "verify/argument-type", message)
 
 
 def _stack(
@@ -276,7 +247,7 @@ def _stack(
 def _map(walk: Walk, call: Call, number: int, register: Register, wanted: ValueType) -> None:
     if call.map is not None and call.map is not register.object:
         message = "timer pointer in R1 map_uid=0 doesn't match map pointer in R2 map_uid=0"
-        raise Refused(EINVAL, "verify/map-field", message, origins=grants.origin(register))
+        raise Refused(EINVAL, "verify/map-field", message)
     call.map = register.object
 
 
@@ -343,27 +314,18 @@ def _size(walk: Walk, call: Call, number: int, register: Register, wanted: Value
             EACCES,
             "verify/unbounded-size",
             f"R{number} min value is negative, either use unsigned or 'var &= const'",
-            needs="a size that is not negative",
-            state=f"it may be {value.smin}",
-            origins=grants.origin(register),
         )
     if not value.umin and not zero:
         raise Refused(
             EACCES,
             "verify/zero-size",
             f"R{number} invalid zero-sized read: u64=[{value.umin},{value.umax}]",
-            needs="a size of at least 1",
-            state="it may be 0",
-            origins=grants.origin(register),
         )
     if value.umax >= MAX_OFFSET:
         raise Refused(
             EACCES,
             "verify/unbounded-size",
             f"R{number} unbounded memory access, use 'var &= const' or 'if (var < const)'",
-            needs="an upper bound of the size",
-            state=f"it may be {value.umax:#x}",
-            origins=grants.origin(register),
         )
     write = "write" in before.flags
     raw = call.raw and value.known
@@ -373,14 +335,7 @@ def _size(walk: Walk, call: Call, number: int, register: Register, wanted: Value
 
 def _alloc_size(walk: Walk, call: Call, number: int, register: Register, _: ValueType) -> None:
     if not register.range.known:
-        raise Refused(
-            EACCES,
-            "verify/unbounded-size",
-            f"R{number} is not a known constant'",
-            needs="a constant size",
-            state="a number known only when it runs",
-            origins=grants.origin(register),
-        )
+        raise Refused(EACCES, "verify/unbounded-size", f"R{number} is not a known constant'")
     call.memory = register.range.value
     walk.mark_precise(number)
 
@@ -390,10 +345,10 @@ def _string(walk: Walk, call: Call, number: int, register: Register, wanted: Val
     facts = register.object
     if facts.read is None:
         message = f"R{number} does not point to a readonly map'"
-        raise Refused(EACCES, "verify/argument-type", message, origins=grants.origin(register))
+        raise Refused(EACCES, "verify/argument-type", message)
     if not register.range.known:
         message = f"R{number} is not a constant address'"
-        raise Refused(EACCES, "verify/argument-type", message, origins=grants.origin(register))
+        raise Refused(EACCES, "verify/argument-type", message)
     offset = register.off + register.range.smin
     grants.region(register, number, register.off, facts.value_size - offset, facts.value_size)
     if b"\0" not in facts.read(offset, facts.value_size - offset):
@@ -408,7 +363,7 @@ def _structure(walk: Walk, call: Call, number: int, register: Register, wanted: 
         raise undecided(f"this pointer to a structure (bpf_{call.helper.name})")
     if register.object.name != wanted.btf:
         message = f"R{number} is of type {register.object.name} but {wanted.btf} is expected"
-        raise Refused(EACCES, "verify/argument-type", message, origins=grants.origin(register))
+        raise Refused(EACCES, "verify/argument-type", message)
 
 
 def _timer(walk: Walk, call: Call, number: int, register: Register, wanted: ValueType) -> None:

@@ -80,7 +80,6 @@ def branch(walk: Walk, insn: Instruction) -> None:
         walk.link = Link(linked=tuple(dict.fromkeys((*linked_right, *linked_left))))
         walk.note_link()
     jumps = walk.fork(walk.slot + insn.off + 1)
-    walk.branch_taken(jumps)
     left, right = (
         here.frame.registers[insn.dst],
         here.frame.registers[insn.src] if by_register else right,
@@ -180,7 +179,7 @@ def _tell_copies(state: State, known: Register, places: tuple[tuple[int, int, bo
         if known.ahead and other.ahead and known.ahead != other.ahead:
             continue  # a distance of 64 bits says nothing of one of 32
         if other.off == known.off or not other.ahead | known.ahead:
-            changed = known._replace(origin=other.origin)
+            changed = known
         else:
             wide = 32 not in (known.ahead, other.ahead)
             moved = compute(ADD, wide, known.range, constant(other.off - known.off))
@@ -246,7 +245,7 @@ def null_check(state: State, register: Register, null: bool) -> None:
         if not other.kind & MAYBE_NULL or other.id != register.id:
             return other
         if null:
-            return Register(SCALAR, ZERO, origin=other.origin)
+            return Register(SCALAR, ZERO)
         known = not_null(other)
         if known.kind == MAP_VALUE and has_lock(known.object):
             return known  # locks are told apart by the value that they are in

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from minibcc.abi.bpf import MapType
 from minibcc.kernel.verifier import frames, structures
 from minibcc.kernel.verifier.state import (
+    ANY_NUMBER,
     FUNCTION,
     MAP,
     MAP_KEY,
@@ -27,10 +28,8 @@ from minibcc.kernel.verifier.state import (
     State,
     is_null,
     pointer,
-    scalar,
     undecided,
 )
-from minibcc.kernel.verifier.values import ANY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,11 +52,11 @@ def function(walk: Walk, start: int) -> Register:
     """The address of the function at a slot."""
     if start not in walk.functions:
         message = "missing btf func_info"
-        raise Refused(EINVAL, "verify/bad-function", message, needs="BTF that describes it")
+        raise Refused(EINVAL, "verify/bad-function", message)
     if walk.is_global(start):
         message = "callback function not static"
-        raise Refused(EINVAL, "verify/bad-function", message, needs="a static function")
-    return pointer(FUNCTION, walk.slot, room=start)
+        raise Refused(EINVAL, "verify/bad-function", message)
+    return pointer(FUNCTION, room=start)
 
 
 def schedule(walk: Walk, call: Call) -> None:
@@ -97,16 +96,16 @@ def _later(walk: Walk, call: Call) -> None:
     entry = before.entry if before is not None else 0
     callee = Frame(0, walk.shape.function_at(call.function), -1)
     callee.callback = Callback(0, 0, entry + 1)
-    callee.registers[1] = pointer(MAP, walk.slot, object=facts)
-    callee.registers[2] = pointer(MAP_KEY, walk.slot, object=facts)
-    callee.registers[3] = pointer(MAP_VALUE, walk.slot, object=facts)
+    callee.registers[1] = pointer(MAP, object=facts)
+    callee.registers[2] = pointer(MAP_KEY, object=facts)
+    callee.registers[3] = pointer(MAP_VALUE, object=facts)
     walk.put_aside(State([callee]), call.function)
     walk.later.add(call.function)
     walk.opened()
 
 
 def _loop(walk: Walk, call: Call) -> list[Register]:
-    return [scalar(ANY, walk.slot), walk.registers[3]]
+    return [ANY_NUMBER, walk.registers[3]]
 
 
 def _each_element(walk: Walk, call: Call) -> list[Register]:
@@ -114,9 +113,9 @@ def _each_element(walk: Walk, call: Call) -> list[Register]:
     assert facts is not None
     if facts.type not in _ITERABLE:
         message = "callback function not allowed for map"
-        raise Refused(_ENOTSUPP, "verify/map-kind", message, needs="an array or a hash table")
-    key = pointer(MAP_KEY, walk.slot, object=facts)
-    value = pointer(MAP_VALUE, walk.slot, object=facts)
+        raise Refused(_ENOTSUPP, "verify/map-kind", message)
+    key = pointer(MAP_KEY, object=facts)
+    value = pointer(MAP_VALUE, object=facts)
     return [walk.registers[1], key, value, walk.registers[3]]
 
 

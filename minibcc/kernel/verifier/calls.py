@@ -25,6 +25,7 @@ from minibcc.kernel.verifier import (
 from minibcc.kernel.verifier.memory import write_memory
 from minibcc.kernel.verifier.operands import clear_caller_saved
 from minibcc.kernel.verifier.state import (
+    ANY_NUMBER,
     MAP_VALUE,
     MAYBE_NULL,
     MEMORY,
@@ -143,38 +144,20 @@ def _row(walk: Walk, insn: Instruction) -> Helper:
     program = walk.program
     name = name_of(insn.imm) or "unknown"
     if name == "unknown":
-        raise Refused(
-            EINVAL,
-            "verify/no-helper",
-            f"invalid func {name}#{insn.imm}",
-            needs="a helper of this kernel",
-            state=f"there is none of number {insn.imm}",
-        )
+        raise Refused(EINVAL, "verify/no-helper", f"invalid func {name}#{insn.imm}")
     row = helper_for(insn.imm, program.prog_type, int(program.attach_type))
     if row is None:
-        kind = ProgType(program.prog_type).name.lower()
         raise Refused(
-            EINVAL,
-            "verify/no-helper",
-            f"program of this type cannot use helper {name}#{insn.imm}",
-            needs="a type of program that may",
-            state=f"a program of type {kind}",
+            EINVAL, "verify/no-helper", f"program of this type cannot use helper {name}#{insn.imm}"
         )
     if row.gpl and not program.gpl:
         raise Refused(
             EINVAL,
             "verify/gpl-only",
             "cannot call GPL-restricted function from non-GPL compatible program",
-            needs="a licence compatible with the GPL",
-            state="the licence says otherwise",
         )
     if row.might_sleep and not program.prog_flags & ProgFlags.SLEEPABLE:
-        raise Refused(
-            EINVAL,
-            "verify/sleep",
-            "helper call might sleep in a non-sleepable prog",
-            needs="a sleepable program",
-        )
+        raise Refused(EINVAL, "verify/sleep", "helper call might sleep in a non-sleepable prog")
     return row
 
 
@@ -212,13 +195,7 @@ def _may_be_given(facts: MapFacts, row: Helper) -> None:
     if row.name in _WRITERS and grants.read_only(facts):
         raise Refused(EACCES, "verify/map-rights", "write into map forbidden")
     if row.name == "tail_call" and facts.type != MapType.PROG_ARRAY:
-        raise Refused(
-            EINVAL,
-            "verify/map-kind",
-            "expected prog array map for tail call",
-            needs="an array of programs",
-            state=f"a map of type {MapType(facts.type).name.lower()}",
-        )
+        raise Refused(EINVAL, "verify/map-kind", "expected prog array map for tail call")
 
 
 def _release(walk: Walk, call: arguments.Call) -> None:
@@ -228,9 +205,7 @@ def _release(walk: Walk, call: arguments.Call) -> None:
     if not any(held.id == reference for held in state.references):
         return
     state.references = tuple(held for held in state.references if held.id != reference)
-    branches.every(
-        state, lambda register: scalar(ANY, walk.slot) if register.ref == reference else register
-    )
+    branches.every(state, lambda register: ANY_NUMBER if register.ref == reference else register)
     walk.registers = state.frame.registers
 
 
@@ -256,7 +231,7 @@ def _result(walk: Walk, call: arguments.Call) -> Register:
         elif row.name == "get_smp_processor_id" and walk.environment.cpus:
             last = walk.environment.cpus - 1
             value = deduce(ANY._replace(umax=last, umax32=last, smax=last, smin=0))
-        return scalar(value, slot)
+        return scalar(value)
     if result.kind == "map_value":
         facts = call.map
         assert facts is not None
@@ -264,14 +239,14 @@ def _result(walk: Walk, call: arguments.Call) -> Register:
             raise undecided("sockets out of maps")  # the look-up holds a reference to the socket
         if row.name == "map_lookup_elem" and 0 <= call.key < facts.max_entries:
             number = walk.new_id() if branches.has_lock(facts) else 0
-            return pointer(MAP_VALUE, slot, object=facts, id=number)
-        return pointer(MAP_VALUE | null, slot, object=facts, id=walk.new_id())
+            return pointer(MAP_VALUE, object=facts, id=number)
+        return pointer(MAP_VALUE | null, object=facts, id=walk.new_id())
     if result.kind == "mem" and row.name == "ringbuf_reserve":
         walk.new_id()  # the kernel numbers the null check before the reference
         reference = walk.new_id()
         walk.state.references = (*walk.state.references, Reference(reference, slot))
         kind = MEMORY | RINGBUF | MAYBE_NULL
-        return pointer(kind, slot, id=reference, ref=reference, room=call.memory)
+        return pointer(kind, id=reference, ref=reference, room=call.memory)
     if result.kind == "btf_id" and result.btf and not null:
         flags = TRUSTED if "trusted" in result.flags else 0
         return structures.named(walk, result.btf, flags)
@@ -294,13 +269,7 @@ def _fits(walk: Walk, facts: MapFacts, row: Helper) -> None:
     fits = True
     sockets = facts.type in arguments.SOCKET_MAPS and row.name in _SOCKET_WRITERS
     if sockets and not _changes_sockets(walk, row):
-        raise Refused(
-            EINVAL,
-            "verify/map-kind",
-            "cannot update sockmap in this context",
-            needs="a type of program that may change maps of sockets",
-            state=f"a program of type {ProgType(walk.program.prog_type).name.lower()}",
-        )
+        raise Refused(EINVAL, "verify/map-kind", "cannot update sockmap in this context")
     if only is not None:
         fits = row.name in only.split()
     elif row.name not in _ANY_MAP.split():
@@ -312,6 +281,4 @@ def _fits(walk: Walk, facts: MapFacts, row: Helper) -> None:
             EINVAL,
             "verify/map-kind",
             f"cannot pass map_type {int(facts.type)} into func bpf_{row.name}#{row.number}",
-            needs=f"a map that bpf_{row.name} works on",
-            state=f"a map of type {MapType(facts.type).name.lower()}",
         )

@@ -17,6 +17,7 @@ from minibcc.isa import opcodes
 from minibcc.kernel.verifier import branches, grants, structures
 from minibcc.kernel.verifier.operands import clear_caller_saved, source
 from minibcc.kernel.verifier.state import (
+    ANY_NUMBER,
     CTX,
     MAYBE_NULL,
     PACKET,
@@ -27,10 +28,8 @@ from minibcc.kernel.verifier.state import (
     Refused,
     Register,
     pointer,
-    scalar,
     undecided,
 )
-from minibcc.kernel.verifier.values import ANY
 
 if TYPE_CHECKING:
     from minibcc.abi.contexts import Context
@@ -117,12 +116,7 @@ def packet_helpers(walk: Walk) -> bool:
 def packet_write(walk: Walk) -> None:
     """A store into the packet."""
     if table(walk).packet != "rw":
-        raise Refused(
-            EACCES,
-            "verify/read-only",
-            "cannot write into packet",
-            needs="a type of program that may change packets",
-        )
+        raise Refused(EACCES, "verify/read-only", "cannot write into packet")
 
 
 def forget_packet(walk: Walk) -> None:
@@ -130,7 +124,7 @@ def forget_packet(walk: Walk) -> None:
 
     def forget(register: Register) -> Register:
         if register.kind in (PACKET, PACKET_META, PACKET_END):
-            return scalar(ANY, walk.slot)
+            return ANY_NUMBER
         return register
 
     branches.every(walk.state, forget)
@@ -154,16 +148,6 @@ def effects(walk: Walk, start: int, seen: frozenset[int] = frozenset()) -> tuple
     return changes, sleeps
 
 
-def _bad_context(offset: int, size: int) -> Refused:
-    return Refused(
-        EACCES,
-        "verify/context-access",
-        f"invalid bpf_context access off={offset} size={size}",
-        needs="a field of this program type's context, whole",
-        state=f"{grants.sizes(size)} at offset {offset}",
-    )
-
-
 def load(walk: Walk, offset: int, size: int) -> Register:
     """The value of a field of the context."""
     func = walk.program.attach_func
@@ -171,19 +155,19 @@ def load(walk: Walk, offset: int, size: int) -> Register:
         return structures.argument(walk, func, offset, size)
     field = table(walk).access(offset, size)
     if field is None:
-        raise _bad_context(offset, size)
+        raise grants.no_field(offset, size)
     if field.yields == "scalar":
-        return scalar(ANY, walk.slot)
+        return ANY_NUMBER
     kind = _YIELDS.get(field.yields)
     if kind is None:
         raise undecided(f"{field.yields} out of the context")
-    return pointer(kind, walk.slot, id=walk.new_id() if kind & MAYBE_NULL else 0)
+    return pointer(kind, id=walk.new_id() if kind & MAYBE_NULL else 0)
 
 
 def store(walk: Walk, offset: int, size: int) -> None:
     """A store into a field of the context."""
     if table(walk).access(offset, size, write=True) is None:
-        raise _bad_context(offset, size)
+        raise grants.no_field(offset, size)
 
 
 def map_field(walk: Walk, base: Register, register: int, offset: int, size: int) -> Register:
@@ -209,16 +193,13 @@ def packet_load(walk: Walk, insn: Instruction) -> None:
     frames.leaks(walk, "BPF_LD_[ABS|IND]")
     if context.kind != CTX:
         raise Refused(
-            EINVAL,
-            "verify/argument-type",
-            "at the time of BPF_LD_ABS|IND R6 != pointer to skb",
-            needs="the context in R6",
+            EINVAL, "verify/argument-type", "at the time of BPF_LD_ABS|IND R6 != pointer to skb"
         )
     if insn.code & 0xE0 == 0x40:
         source(walk, insn.src)
     grants.unmodified(context, 6)
     clear_caller_saved(walk)
-    walk.registers[0] = scalar(ANY, walk.slot)
+    walk.registers[0] = ANY_NUMBER
 
 
 def entry(walk: Walk, frame: Frame) -> None:

@@ -68,8 +68,6 @@ def _deepest(
             "verify/stack-size",
             f"combined stack size of {len(chain) + 1} calls is {total}. Too large",
             slot=walk.shape.starts[number],
-            needs=f"at most {STACK_SIZE} bytes of stack for functions that call each other",
-            state=f"{total} bytes",
         )
     deepest = total
     for called in sorted(calls[number]):
@@ -79,7 +77,6 @@ def _deepest(
                 "verify/call-depth",
                 f"the call stack of {MAX_CALL_FRAMES} frames is too deep !",
                 slot=walk.shape.starts[number],
-                needs=f"fewer than {MAX_CALL_FRAMES} functions inside each other",
             )
         deepest = max(deepest, _deepest(walk, calls, called, total, (*chain, number)))
     return deepest

@@ -8,7 +8,7 @@ kernel/bpf/verifier.c.
 
 from __future__ import annotations
 
-from errno import EACCES, EINVAL
+from errno import EINVAL
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapType, Pseudo
@@ -31,6 +31,7 @@ from minibcc.kernel.verifier.arithmetic import (
 from minibcc.kernel.verifier.form import malformed
 from minibcc.kernel.verifier.operands import source, target
 from minibcc.kernel.verifier.state import (
+    ANY_NUMBER,
     MAP,
     MAP_VALUE,
     SCALAR,
@@ -78,7 +79,7 @@ def arithmetic(walk: Walk, insn: Instruction) -> None:
             value = compute(NEG, wide, old.range, old.range)
         else:
             value = swap(old.range, insn.imm, wide or bool(insn.code & opcodes.X))
-        walk.registers[insn.dst] = scalar(ANY if value is None else checked(value), walk.slot)
+        walk.registers[insn.dst] = scalar(ANY if value is None else checked(value))
     else:
         _binary(walk, insn, operation)
 
@@ -88,7 +89,7 @@ def _move(walk: Walk, insn: Instruction) -> None:
     wide = insn.code & 7 == opcodes.ALU64
     if not insn.code & opcodes.X:
         target(walk, insn.dst)
-        registers[insn.dst] = number(insn.imm if wide else insn.imm & 0xFFFF_FFFF, walk.slot)
+        registers[insn.dst] = number(insn.imm if wide else insn.imm & 0xFFFF_FFFF)
         return
     if insn.off == 1:
         _cast(walk, insn)
@@ -102,7 +103,7 @@ def _move(walk: Walk, insn: Instruction) -> None:
         registers[insn.dst] = value
         return
     if value.kind != SCALAR:
-        registers[insn.dst] = scalar(ANY if wide else unsigned_of(4), walk.slot)
+        registers[insn.dst] = scalar(ANY if wide else unsigned_of(4))
         return
     kept = value.range.umax < (1 << (insn.off - 1)) if insn.off else stack.width(value) <= 32
     if kept:
@@ -115,7 +116,7 @@ def _move(walk: Walk, insn: Instruction) -> None:
         changed = sign_extend(value.range, insn.off >> 3)
     else:
         changed = sign_extend32(value.range, insn.off >> 3)
-    registers[insn.dst] = value._replace(range=changed, origin=walk.slot)
+    registers[insn.dst] = value._replace(range=changed)
 
 
 def _cast(walk: Walk, insn: Instruction) -> None:
@@ -136,10 +137,10 @@ def _binary(walk: Walk, insn: Instruction, operation: int) -> None:
     wide = insn.code & 7 == opcodes.ALU64
     if right is None:
         if operation in (DIV, MOD) and not insn.imm:
-            raise Refused(EINVAL, "verify/div-by-zero", "div by zero", state="the divisor is 0")
+            raise Refused(EINVAL, "verify/div-by-zero", "div by zero")
         if operation in (LSH, RSH, ARSH) and not 0 <= insn.imm < (64 if wide else 32):
             message = f"invalid shift {insn.imm}"
-            raise Refused(EINVAL, "verify/bad-shift", message, state=f"it shifts by {insn.imm}")
+            raise Refused(EINVAL, "verify/bad-shift", message)
     target(walk, insn.dst)
     if left.kind != SCALAR or (right is not None and right.kind != SCALAR):
         walk.registers[insn.dst] = _with_pointer(walk, insn, operation, left, right)
@@ -154,13 +155,9 @@ def _binary(walk: Walk, insn: Instruction, operation: int) -> None:
     result = ANY if value is None else checked(value)
     delta = _delta(operation, wide, left, other)
     if delta is not None and not (by_register and insn.src == insn.dst):
-        walk.registers[insn.dst] = left._replace(
-            range=result, off=delta, ahead=64 if wide else 32, origin=walk.slot
-        )
+        walk.registers[insn.dst] = left._replace(range=result, off=delta, ahead=64 if wide else 32)
         return
-    walk.registers[insn.dst] = Register(
-        SCALAR, result, precise=left.precise and value is not None, origin=walk.slot
-    )
+    walk.registers[insn.dst] = Register(SCALAR, result, precise=left.precise and value is not None)
 
 
 def _delta(operation: int, wide: bool, left: Register, other: Range) -> int | None:
@@ -190,10 +187,10 @@ def _with_pointer(
         walk.mark_precise(insn.src)
         return pointers.move(walk, insn, left, walk.registers[insn.src], False)
     if operation == SUB:
-        return scalar(ANY, walk.slot)
+        return ANY_NUMBER
     symbol = pointers.SYMBOLS[operation >> 4]
     message = f"R{insn.dst} pointer {symbol} pointer prohibited"
-    raise pointers.refused(message, EACCES, left, right)
+    raise pointers.refused(message)
 
 
 def immediate(walk: Walk, insn: Instruction) -> None:
@@ -206,16 +203,16 @@ def immediate(walk: Walk, insn: Instruction) -> None:
     if insn.src == Pseudo.VALUE:
         high = walk.shape.insns[slot + 1].imm
         value = (insn.imm & 0xFFFF_FFFF) | (high & 0xFFFF_FFFF) << 32
-        register = number(value, slot)
+        register = number(value)
     elif insn.src == Pseudo.FUNC:
         register = callbacks.function(walk, slot + insn.imm + 1)
     else:
         facts = walk.shape.maps[slot]
         if insn.src == Pseudo.MAP_FD:
-            register = pointer(MAP, slot, object=facts)
+            register = pointer(MAP, object=facts)
         else:
             offset = walk.shape.insns[slot + 1].imm & 0xFFFF_FFFF
-            register = pointer(MAP_VALUE, slot, object=facts, off=offset)
+            register = pointer(MAP_VALUE, object=facts, off=offset)
     walk.registers[insn.dst] = register
 
 

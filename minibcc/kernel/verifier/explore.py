@@ -182,14 +182,7 @@ class Walk:
                 E2BIG,
                 "verify/too-complex",
                 f"The sequence of {_MAX_ASIDE + 1} jumps is too complex.",
-                needs="fewer branches one after the other",
             )
-
-    def branch_taken(self, other: State) -> None:
-        """Notes on both paths which way they went."""
-        path = self.state.path
-        self.state.path = (path, self.slot, False)
-        other.path = (path, self.slot, True)
 
     def grow(self, number: int, low: int) -> Frame:
         """The frame that an access at `low` bytes from its top goes to."""
@@ -225,11 +218,7 @@ class Walk:
             raise undecided("one load of memory that is trusted on one path and not on another")
         if before & BASE in _CONVERTED or kind & BASE in _CONVERTED:
             raise Refused(
-                EINVAL,
-                "verify/mixed-pointers",
-                "same insn cannot be used with different pointers",
-                needs="one kind of memory on all paths",
-                state="another kind than on an earlier path",
+                EINVAL, "verify/mixed-pointers", "same insn cannot be used with different pointers"
             )
 
     def may_goto(self, insn: Instruction) -> None:
@@ -346,9 +335,6 @@ class Walk:
             E2BIG,
             "verify/too-complex",
             f"BPF program is too large. Processed {self.processed} insn",
-            needs=f"at most {MAX_INSNS} instructions on all paths together",
-            state="loops and branches multiply to more",
-            help=("give the loop a smaller constant bound",),
         )
 
     def refuse_loop(self, old: State) -> None:
@@ -360,12 +346,7 @@ class Walk:
                 f"cur state:{state_text(now, now.frame)}\nold state:{state_text(then, then.frame)}"
             )
         raise Refused(
-            EINVAL,
-            "verify/infinite-loop",
-            f"infinite loop detected at insn {self.slot}",
-            needs="a loop that changes something each time round",
-            state="the same state as the time before",
-            lead=lead,
+            EINVAL, "verify/infinite-loop", f"infinite loop detected at insn {self.slot}", lead=lead
         )
 
     # --- the log -----------------------------------------------------------------------------

@@ -89,7 +89,6 @@ def compatible(facts: MapFacts, prog_type: ProgType, slot: int) -> None:
     elif names and prog_type in _TRACING:
         message = f"tracing progs cannot use {min(names)} yet"
     if message:
-        needs = "a type of program that may"
-        raise Refused(EINVAL, "verify/map-field", message, slot=slot, needs=needs)
+        raise Refused(EINVAL, "verify/map-field", message, slot=slot)
     if facts.inner is not None and any(find(facts.inner.value_type)):
         raise undecided("maps of maps whose values hold locks or timers")

@@ -68,8 +68,8 @@ class Shape(Record, frozen=False):
         return bisect_right(self.starts, slot) - 1
 
 
-def malformed(slot: int, message: str, code: str = "verify/bad-insn", **more: str) -> Refused:
-    return Refused(EINVAL, code, message, slot=slot, **more)  # type: ignore[arg-type]  # texts only
+def malformed(slot: int, message: str, code: str = "verify/bad-insn") -> Refused:
+    return Refused(EINVAL, code, message, slot=slot)
 
 
 def is_wide(insn: Instruction) -> bool:
@@ -154,7 +154,7 @@ def _check_functions(shape: Shape, program: Source) -> None:
     elif starts != shape.starts[:-1]:
         message = "func_info BTF section doesn't match subprog layout in BPF program"
     if message:
-        raise Refused(EINVAL, "verify/bad-function", message, needs="a record per function")
+        raise Refused(EINVAL, "verify/bad-function", message)
 
 
 def _resolve(shape: Shape, program: Source) -> None:

@@ -12,19 +12,19 @@ from errno import E2BIG, EACCES, EINVAL
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MAX_CALL_FRAMES, ProgFlags, ProgType
-from minibcc.kernel.verifier import context, grants, locks, prototypes, prune
+from minibcc.kernel.verifier import context, locks, prototypes, prune
 from minibcc.kernel.verifier.log import state_text
 from minibcc.kernel.verifier.operands import clear_caller_saved, source
 from minibcc.kernel.verifier.state import (
+    ANY_NUMBER,
     BASE,
     SCALAR,
     STACK,
     Frame,
     Refused,
     kind_name,
-    scalar,
 )
-from minibcc.kernel.verifier.values import ANY, S64_MAX, S64_MIN
+from minibcc.kernel.verifier.values import S64_MAX, S64_MIN
 
 if TYPE_CHECKING:
     from minibcc.isa.instruction import Instruction
@@ -51,13 +51,12 @@ def enter(walk: Walk, insn: Instruction) -> None:
                 "global functions that may sleep are not allowed in non-sleepable context,",
                 lead="i.e., in a RCU/IRQ/preempt-disabled section, or in\n"
                 "a non-sleepable BPF program context",
-                needs="a sleepable program",
             )
         prototypes.call_global(walk, start)
         if changes:
             context.forget_packet(walk)
         clear_caller_saved(walk)
-        walk.registers[0] = scalar(ANY, walk.slot)
+        walk.registers[0] = ANY_NUMBER
         walk.slot += 1
         return
     prototypes.check_call(walk, start)
@@ -81,7 +80,6 @@ def opened(walk: Walk, state: State, start: int) -> Frame:
             E2BIG,
             "verify/call-depth",
             f"the call stack of {len(state.frames) + 1} frames is too deep",
-            needs=f"at most {MAX_CALL_FRAMES} functions inside each other",
         )
     return Frame(len(state.frames), walk.shape.function_at(start), walk.slot)
 
@@ -96,14 +94,7 @@ def leave(walk: Walk) -> bool:
     callee, caller = state.frames[-1], state.frames[-2]
     result = callee.registers[0]
     if result.kind & BASE == STACK:
-        raise Refused(
-            EINVAL,
-            "verify/stack-escape",
-            "cannot return stack pointer to the caller",
-            needs="a value that outlives the function",
-            state="a pointer into its own stack",
-            origins=grants.origin(result),
-        )
+        raise Refused(EINVAL, "verify/stack-escape", "cannot return stack pointer to the caller")
     if callee.callback is not None:
         back = callee.callsite  # the helper calls again, or goes on
         _callback_result(walk, callee.callback)
@@ -128,14 +119,7 @@ def leave(walk: Walk) -> bool:
 def _callback_result(walk: Walk, callback: Callback) -> None:
     result = walk.registers[0]
     if result.kind != SCALAR:
-        raise Refused(
-            EACCES,
-            "verify/return-value",
-            "R0 not a scalar value",
-            needs=f"a number from {callback.low} to {callback.high}",
-            state=f"R0 is a {kind_name(result.kind)}",
-            origins=grants.origin(result),
-        )
+        raise Refused(EACCES, "verify/return-value", "R0 not a scalar value")
     walk.mark_precise(0)
     _in_range(result, callback.low, callback.high, "At callback return")
 
@@ -146,17 +130,12 @@ def leaks(walk: Walk, where: str) -> None:
         return
     locks.unlocked(walk, f"{where} cannot be used inside bpf_spin_lock-ed region")
     references = walk.state.references
-    first = references[0]
     lines = [f"Unreleased reference id={held.id} alloc_insn={held.slot}" for held in references]
     raise Refused(
         EINVAL,
         "verify/unreleased",
         lines[0],
-        needs="every reserved record to be submitted or discarded",
-        state=f"{len(references)} not given back",
-        origins=tuple((held.slot, "reserved here") for held in references),
         lead="\n".join([*lines[1:], f"{where} would lead to reference leak"]),
-        help=("call ringbuf_submit or ringbuf_discard on every path",) if first else (),
     )
 
 
@@ -177,9 +156,6 @@ def _check_result(walk: Walk) -> None:
                 EINVAL,
                 "verify/return-value",
                 f"At subprogram exit the register R0 is not a scalar value ({kind})",
-                needs="a number",
-                state=f"R0 is a {kind}",
-                origins=grants.origin(register),
             )
         return
     else:
@@ -189,12 +165,7 @@ def _check_result(walk: Walk) -> None:
     if register.kind != SCALAR:
         kind = kind_name(register.kind)
         raise Refused(
-            EINVAL,
-            "verify/return-value",
-            f"{where} the register R0 is not a known value ({kind})",
-            needs=f"a number from {allowed[0]} to {allowed[1]}",
-            state=f"R0 is a {kind}",
-            origins=grants.origin(register),
+            EINVAL, "verify/return-value", f"{where} the register R0 is not a known value ({kind})"
         )
     walk.mark_precise(0)
     # What an LSM hook returns is an int.
@@ -216,7 +187,4 @@ def _in_range(register: Register, low: int, high: int, where: str, narrow: bool 
         EINVAL,
         "verify/return-value",
         f"{where} the register R0 has{held} should have been in [{low}, {high}]",
-        needs=f"a number from {low} to {high}",
-        state=f"R0 has{held}",
-        origins=grants.origin(register),
     )

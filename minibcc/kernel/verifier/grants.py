@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from minibcc.abi.bpf import STACK_SIZE, MapFlags, MapType
 from minibcc.kernel.verifier import tnum
 from minibcc.kernel.verifier.form import MAX_OFFSET
-from minibcc.kernel.verifier.log import register_text, tnum_text
+from minibcc.kernel.verifier.log import tnum_text
 from minibcc.kernel.verifier.state import (
     BASE,
     CTX,
@@ -23,7 +23,6 @@ from minibcc.kernel.verifier.state import (
     MAYBE_NULL,
     PACKET,
     PACKET_META,
-    SCALAR,
     SOCK_COMMON,
     SOCKET,
     STACK,
@@ -54,14 +53,6 @@ _BOUNDS_CODES = {
 }
 
 
-def origin(register: Register, word: str = "comes from here") -> tuple[tuple[int, str], ...]:
-    return ((register.origin, word),) if register.origin >= 0 else ()
-
-
-def sizes(size: int) -> str:
-    return "1 byte" if size == 1 else f"{size} bytes"
-
-
 def alignment(register: Register, offset: int, size: int, strict: bool) -> None:
     """An access of `size` bytes at `offset` from what the register points to."""
     base = register.kind & BASE
@@ -80,14 +71,7 @@ def alignment(register: Register, offset: int, size: int, strict: bool) -> None:
     else:
         name = _ALIGNED_NAMES.get(base, "")
         message = f"misaligned {name}access off {where}+{register.off}+{offset} size {size}"
-    raise Refused(
-        EACCES,
-        "verify/misaligned",
-        message,
-        needs=f"an address that is a multiple of {size}",
-        state=f"offset {register.off + offset}",
-        origins=origin(register),
-    )
+    raise Refused(EACCES, "verify/misaligned", message)
 
 
 def unmodified(register: Register, number: int, *, fixed: bool = False) -> None:
@@ -103,14 +87,7 @@ def unmodified(register: Register, number: int, *, fixed: bool = False) -> None:
         message = f"variable {name} access var_off={where} disallowed"
     else:
         return
-    raise Refused(
-        EACCES,
-        "verify/modified-pointer",
-        message,
-        needs="the pointer as it was given",
-        state=register_text(register),
-        origins=origin(register, "changed here"),
-    )
+    raise Refused(EACCES, "verify/modified-pointer", message)
 
 
 def _inside(
@@ -133,14 +110,7 @@ def _inside(
         message = f"invalid access to context, ctx_size={room} off={offset} size={size}"
     else:
         message = f"invalid access to memory, mem_size={room} off={offset} size={size}"
-    return Refused(
-        EACCES,
-        _BOUNDS_CODES.get(base, "verify/memory-bounds"),
-        message,
-        needs=f"{sizes(size)} inside {sizes(room)}",
-        state=f"offset {offset}",
-        origins=origin(register),
-    )
+    return Refused(EACCES, _BOUNDS_CODES.get(base, "verify/memory-bounds"), message)
 
 
 def region(
@@ -158,9 +128,6 @@ def region(
             "verify/negative-offset",
             f"R{number} min value is negative, either use unsigned index or do a if (index >=0)"
             " check.",
-            needs="an offset that is not negative",
-            state=f"R{number} may be {value.smin}",
-            origins=origin(register),
         )
     refusal = _inside(register, number, lowest, size, room, zero)
     if refusal is not None:
@@ -171,9 +138,6 @@ def region(
             EACCES,
             "verify/unbounded-access",
             f"R{number} unbounded memory access, make sure to bounds check any such access",
-            needs="an upper bound of the offset",
-            state=f"R{number} may be as large as {value.umax:#x}",
-            origins=origin(register),
         )
     refusal = _inside(register, number, value.umax + offset, size, room, zero)
     if refusal is not None:
@@ -189,23 +153,12 @@ def packet(register: Register, number: int, offset: int, size: int, zero: bool =
             "verify/negative-offset",
             f"R{number} min value is negative, either use unsigned index or do a if (index >=0)"
             " check.",
-            needs="an offset that is not negative",
-            state=f"R{number} may be {register.range.smin}",
-            origins=origin(register),
         )
     if register.room < 0:
-        raise Refused(
-            EINVAL,
-            "verify/packet-bounds",
-            f"R{number} offset is outside of the packet",
-            needs=f"{sizes(size)} of packet",
-            state="beyond its end",
-            origins=origin(register),
-        )
+        raise Refused(EINVAL, "verify/packet-bounds", f"R{number} offset is outside of the packet")
     refusal = _inside(register, number, offset, size, register.room, zero)
     if refusal is not None:
         refusal.lead = f"R{number} offset is outside of the packet"
-        refusal.help = ("compare the end of what you read with data_end first",)
         raise refusal
 
 
@@ -226,8 +179,6 @@ def map_rights(facts: MapFacts, offset: int, size: int, write: bool) -> None:
         EACCES,
         "verify/map-rights",
         f"{verb} map forbidden, value_size={facts.value_size} off={offset} size={size}",
-        needs="a map that programs may " + ("write" if write else "read"),
-        state="its flags forbid that",
     )
 
 
@@ -244,9 +195,6 @@ def stack(register: Register, number: int, offset: int, size: int, write: bool) 
                 EACCES,
                 "verify/unbounded-access",
                 f"invalid unbounded variable-offset {verb[8:]} stack R{number}",
-                needs="bounds of the offset",
-                state=register_text(register),
-                origins=origin(register),
             )
         lowest, highest = value.smin + offset, value.smax + offset
     outside = not -STACK_SIZE <= lowest < 0
@@ -258,14 +206,7 @@ def stack(register: Register, number: int, offset: int, size: int, write: bool) 
         where = tnum_text(value.bits)
         kind = verb.replace("invalid", "invalid variable-offset")
         message = f"{kind} stack R{number} var_off={where} off={offset} size={size}"
-    raise Refused(
-        EACCES if outside else EINVAL,
-        "verify/stack-bounds",
-        message,
-        needs=f"{sizes(size)} between fp-{STACK_SIZE} and fp",
-        state=f"fp{lowest:+d}" if value.known else f"between fp{lowest:+d} and fp{highest:+d}",
-        origins=origin(register),
-    )
+    raise Refused(EACCES if outside else EINVAL, "verify/stack-bounds", message)
 
 
 def no_memory(register: Register, number: int) -> Refused:
@@ -273,20 +214,11 @@ def no_memory(register: Register, number: int) -> Refused:
     name = kind_name(register.kind)
     message = f"R{number} invalid mem access '{name}'"
     if register.kind & MAYBE_NULL:
-        return Refused(
-            EACCES,
-            "verify/null-deref",
-            message,
-            needs="a pointer that is not null",
-            state="the pointer may be null",
-            origins=origin(register),
-            help=("test it first: if (!pointer) return 0;",),
-        )
-    return Refused(
-        EACCES,
-        "verify/bad-pointer",
-        message,
-        needs="a pointer",
-        state="a number" if register.kind == SCALAR else f"{name} cannot be read or written so",
-        origins=origin(register),
-    )
+        return Refused(EACCES, "verify/null-deref", message)
+    return Refused(EACCES, "verify/bad-pointer", message)
+
+
+def no_field(offset: int, size: int) -> Refused:
+    """What is no field of the context."""
+    message = f"invalid bpf_context access off={offset} size={size}"
+    return Refused(EACCES, "verify/context-access", message)

@@ -11,15 +11,12 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING
 
-from minibcc.kernel.verifier import grants
 from minibcc.kernel.verifier.fields import of_map
 from minibcc.kernel.verifier.state import Reference, Refused, Register
 
 if TYPE_CHECKING:
     from minibcc.kernel.verifier.contract import MapFacts
     from minibcc.kernel.verifier.explore import Walk
-
-_UNLOCKED = "the lock to be unlocked first"
 
 
 def untouched(walk: Walk, register: Register, offset: int, size: int) -> None:
@@ -33,9 +30,6 @@ def untouched(walk: Walk, register: Register, offset: int, size: int) -> None:
                 EACCES,
                 "verify/map-field",
                 f"{field.name} cannot be accessed directly by load/store",
-                needs="helpers alone to touch it",
-                state=f"struct {field.name} lies at offset {field.offset}",
-                origins=grants.origin(register),
             )
 
 
@@ -54,13 +48,7 @@ def pointed_at(walk: Walk, number: int, register: Register, name: str) -> None:
         message = f"off {where} doesn't point to 'struct {name}' that is at {found.offset}"
     else:
         return
-    raise Refused(
-        EINVAL,
-        "verify/map-field",
-        message,
-        needs=f"a pointer to the struct {name} in the map's value",
-        origins=grants.origin(register),
-    )
+    raise Refused(EINVAL, "verify/map-field", message)
 
 
 def held(walk: Walk) -> list[Reference]:
@@ -83,12 +71,11 @@ def unlock(walk: Walk, register: Register) -> None:
         state = walk.state
         state.references = tuple(one for one in state.references if one.lock is None)
         return
-    raise Refused(EINVAL, "verify/lock", message, origins=grants.origin(register))
+    raise Refused(EINVAL, "verify/lock", message)
 
 
 def unlocked(walk: Walk, what: str, lead: str = "") -> None:
     """No lock is held where something is done that takes its time."""
     locks = held(walk)
     if locks:
-        places = tuple((one.slot, "locked here") for one in locks)
-        raise Refused(EINVAL, "verify/lock", what, needs=_UNLOCKED, origins=places, lead=lead)
+        raise Refused(EINVAL, "verify/lock", what, lead=lead)

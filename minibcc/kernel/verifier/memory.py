@@ -15,6 +15,7 @@ from minibcc.isa import opcodes
 from minibcc.kernel.verifier import context, grants, locks, stack, structures
 from minibcc.kernel.verifier.operands import source, target
 from minibcc.kernel.verifier.state import (
+    ANY_NUMBER,
     BASE,
     BTF,
     CTX,
@@ -36,11 +37,9 @@ from minibcc.kernel.verifier.state import (
     Register,
     kind_name,
     number,
-    scalar,
     undecided,
 )
 from minibcc.kernel.verifier.values import (
-    ANY,
     sign_extend,
     truncate,
 )
@@ -95,11 +94,11 @@ def read_memory(
             locks.untouched(walk, base, inside, size)
         if facts.read is not None and base.range.known and facts.flags & MapFlags.RDONLY_PROG:
             data = facts.read(inside + base.range.value, size)
-            return number(int.from_bytes(data, "little"), walk.slot)
-        return scalar(ANY, walk.slot)
+            return number(int.from_bytes(data, "little"))
+        return ANY_NUMBER
     if kind == MAP_KEY:
         grants.region(base, register, inside, size, base.object.key_size)
-        return scalar(ANY, walk.slot)
+        return ANY_NUMBER
     if kind == CTX:
         grants.unmodified(base, register)
         return context.load(walk, inside, size)
@@ -109,10 +108,10 @@ def read_memory(
     if base_kind == MEMORY:
         if not kind & UNTRUSTED:  # else it is read by loads that may fault: there are no bounds
             grants.region(base, register, inside, size, base.room)
-        return scalar(ANY, walk.slot)
+        return ANY_NUMBER
     if kind in _PACKETS:
         grants.packet(base, register, inside, size)
-        return scalar(ANY, walk.slot)
+        return ANY_NUMBER
     if kind == MAP:
         return context.map_field(walk, base, register, inside, size)
     if base_kind in (SOCKET, SOCK_COMMON, TCP_SOCK):
@@ -152,11 +151,11 @@ def write_memory(
         raise grants.no_memory(base, register)
     if kind == MAP_KEY:
         message = f"write to change key R{register} not allowed"
-        raise Refused(EACCES, "verify/read-only", message, origins=grants.origin(base))
+        raise Refused(EACCES, "verify/read-only", message)
     if kind & BASE == MEMORY:
         if kind & READ_ONLY:
             message = f"R{register} cannot write into {kind_name(kind)}"
-            raise Refused(EACCES, "verify/read-only", message, origins=grants.origin(base))
+            raise Refused(EACCES, "verify/read-only", message)
         grants.region(base, register, inside, size, base.room)
         return
     if kind in _PACKETS:
@@ -166,10 +165,10 @@ def write_memory(
     if kind == MAP:
         structure = context.map_structure(base.object)
         message = f"only read from {structure} is supported"
-        raise Refused(EACCES, "verify/bad-pointer", message, origins=grants.origin(base))
+        raise Refused(EACCES, "verify/bad-pointer", message)
     if kind & BASE == BTF:
         message = "only read is supported"
-        raise Refused(EACCES, "verify/read-only", message, origins=grants.origin(base))
+        raise Refused(EACCES, "verify/read-only", message)
     if kind & BASE in (SOCKET, SOCK_COMMON, TCP_SOCK):
         raise undecided("writes to sockets")
     raise grants.no_memory(base, register)
@@ -197,7 +196,7 @@ def _atomic_place(base: Register, register: int) -> None:
     kind = base.kind & BASE
     if kind in (CTX, PACKET, PACKET_META, SOCKET, SOCK_COMMON, TCP_SOCK):
         message = f"BPF_ATOMIC stores into R{register} {kind_name(base.kind)} is not allowed"
-        raise Refused(EACCES, "verify/bad-pointer", message, origins=grants.origin(base))
+        raise Refused(EACCES, "verify/bad-pointer", message)
 
 
 def atomic(walk: Walk, insn: Instruction, size: int) -> None:
@@ -231,7 +230,7 @@ def atomic(walk: Walk, insn: Instruction, size: int) -> None:
     loaded = 0 if insn.imm == opcodes.CMPXCHG else insn.src
     if fetched:
         target(walk, loaded)
-        walk.registers[loaded] = scalar(ANY, walk.slot)
+        walk.registers[loaded] = ANY_NUMBER
         base = walk.registers[insn.dst]
     try:
         value = read_memory(walk, base, insn.dst, insn.off, size, insn, bool(fetched))

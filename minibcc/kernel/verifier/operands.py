@@ -21,13 +21,7 @@ def source(walk: Walk, register: int) -> Register:
         raise malformed(walk.slot, f"R{register} is invalid")
     value = walk.registers[register]
     if value.kind == NOT_INIT:
-        raise Refused(
-            EACCES,
-            "verify/uninitialised",
-            f"R{register} !read_ok",
-            needs=f"a value in R{register}",
-            state="nothing was put there on this path",
-        )
+        raise Refused(EACCES, "verify/uninitialised", f"R{register} !read_ok")
     return value
 
 
@@ -36,13 +30,7 @@ def target(walk: Walk, register: int) -> None:
     if register > 10:
         raise malformed(walk.slot, f"R{register} is invalid")
     if register == 10:
-        raise Refused(
-            EACCES,
-            "verify/frame-pointer",
-            "frame pointer is read only",
-            needs="one of R0 to R9",
-            state="R10 always points to the stack",
-        )
+        raise Refused(EACCES, "verify/frame-pointer", "frame pointer is read only")
 
 
 def clear_caller_saved(walk: Walk) -> None:

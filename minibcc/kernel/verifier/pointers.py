@@ -14,8 +14,8 @@ from minibcc.isa.opcodes import ALU64
 from minibcc.kernel.verifier import tnum
 from minibcc.kernel.verifier.arithmetic import ADD, AND, OR, SUB, XOR
 from minibcc.kernel.verifier.form import MAX_OFFSET
-from minibcc.kernel.verifier.grants import origin
 from minibcc.kernel.verifier.state import (
+    ANY_NUMBER,
     BASE,
     BTF,
     CTX,
@@ -32,7 +32,6 @@ from minibcc.kernel.verifier.state import (
     Refused,
     Register,
     kind_name,
-    scalar,
 )
 from minibcc.kernel.verifier.tnum import U64
 from minibcc.kernel.verifier.values import ANY, S64_MAX, S64_MIN, Range, deduce, signed64
@@ -60,16 +59,8 @@ SYMBOLS = (
 _MOVABLE = {CTX, MAP_KEY, MAP_VALUE, STACK, PACKET, PACKET_META, BTF, MEMORY, FUNCTION}
 
 
-def refused(message: str, errno: int = EACCES, *registers: Register, state: str = "") -> Refused:
-    origins = tuple(place for register in registers for place in origin(register))
-    return Refused(
-        errno,
-        "verify/pointer-arithmetic",
-        message,
-        needs="arithmetic that the kernel can follow",
-        state=state,
-        origins=origins,
-    )
+def refused(message: str, errno: int = EACCES) -> Refused:
+    return Refused(errno, "verify/pointer-arithmetic", message)
 
 
 def _sane(kind: int, register: Register) -> None:
@@ -85,12 +76,12 @@ def _sane(kind: int, register: Register) -> None:
         message = (
             f"math between {name} pointer and register with unbounded min value is not allowed"
         )
-        raise refused(message, EINVAL, register, state="the offset may be any number")
+        raise refused(message, EINVAL)
     elif abs(value.smin) >= MAX_OFFSET:
         message = f"value {value.smin} makes {name} pointer be out of bounds"
     else:
         return
-    raise refused(message, EINVAL, register)
+    raise refused(message, EINVAL)
 
 
 def move(
@@ -104,32 +95,28 @@ def move(
         or value.umin > value.umax
         or (value.known and (value.smin != value.smax or value.umin != value.umax))
     ):
-        return scalar(ANY, walk.slot)  # only on a path that cannot be
+        return ANY_NUMBER  # only on a path that cannot be
     if insn.code & 7 != ALU64:
         if operation == SUB:
-            return scalar(ANY, walk.slot)
-        raise refused(f"R{number} 32-bit pointer arithmetic prohibited", EACCES, pointer)
+            return ANY_NUMBER
+        raise refused(f"R{number} 32-bit pointer arithmetic prohibited")
     name = kind_name(pointer.kind)
     if pointer.kind & MAYBE_NULL:
         raise Refused(
             EACCES,
             "verify/null-deref",
             f"R{number} pointer arithmetic on {name} prohibited, null-check it first",
-            needs="a pointer that is not null",
-            state="the pointer may be null",
-            origins=origin(pointer),
-            help=("test it first: if (!pointer) return 0;",),
         )
     base = pointer.kind & BASE
     if base == MEMORY and pointer.kind & UNTRUSTED:
         if reversed_:
             # Linux 6.18 takes the sum for the number that stood on the left, which it is not.
-            return scalar(ANY, walk.slot)
+            return ANY_NUMBER
         return pointer  # loads there may fault, so that it does not matter where it points
     if base not in _MOVABLE and not (
         base == MAP and value.known and not value.value and operation == ADD
     ):
-        raise refused(f"R{number} pointer arithmetic on {name} prohibited", EACCES, pointer)
+        raise refused(f"R{number} pointer arithmetic on {name} prohibited")
     _sane(pointer.kind, by)
     _sane(pointer.kind, pointer)
     if operation == ADD:
@@ -137,19 +124,19 @@ def move(
     elif operation == SUB:
         if reversed_:
             message = f"R{number} tried to subtract pointer from scalar"
-            raise refused(message, EACCES, pointer)
+            raise refused(message)
         if base == STACK:
             message = f"R{number} subtraction from stack pointer prohibited"
-            raise refused(message, EACCES, pointer)
+            raise refused(message)
         moved = _subtract(walk, pointer, value)
     elif operation in (AND, OR, XOR):
         symbol = SYMBOLS[operation >> 4]
         message = f"R{number} bitwise operator {symbol} on pointer prohibited"
-        raise refused(message, EACCES, pointer)
+        raise refused(message)
     else:
         symbol = SYMBOLS[operation >> 4]
         message = f"R{number} pointer arithmetic with {symbol} operator prohibited"
-        raise refused(message, EACCES, pointer)
+        raise refused(message)
     _sane(pointer.kind, moved)
     return moved._replace(range=deduce(moved.range), precise=False)
 

@@ -31,6 +31,7 @@ from minibcc.btf.types import (
 )
 from minibcc.kernel.verifier import arguments, branches, context, grants
 from minibcc.kernel.verifier.state import (
+    ANY_NUMBER,
     BASE,
     BTF,
     CTX,
@@ -42,10 +43,8 @@ from minibcc.kernel.verifier.state import (
     Register,
     is_null,
     pointer,
-    scalar,
     undecided,
 )
-from minibcc.kernel.verifier.values import ANY
 
 if TYPE_CHECKING:
     from minibcc.btf.types import Func, Type
@@ -82,8 +81,7 @@ class Prototype(NamedTuple):
 
 
 def _bad(message: str) -> Prototype:
-    needs = "numbers, the context and pointers to complete types; a number as its result"
-    return Prototype((), Refused(EINVAL, "verify/bad-function", message, needs=needs))
+    return Prototype((), Refused(EINVAL, "verify/bad-function", message))
 
 
 def prototype(walk: Walk, func: Func) -> Prototype:
@@ -211,7 +209,7 @@ def _check(walk: Walk, number: int, wanted: Argument) -> Refused | None:
         return _check_memory(walk, number, register, wanted.size)
     if not message:
         return None
-    return Refused(EINVAL, "verify/argument-type", message, origins=grants.origin(register))
+    return Refused(EINVAL, "verify/argument-type", message)
 
 
 def _check_memory(walk: Walk, number: int, register: Register, size: int) -> Refused | None:
@@ -236,18 +234,10 @@ def call_global(walk: Walk, start: int) -> None:
     func = walk.functions[start]
     number = walk.shape.function_at(start)
     refused = check_call(walk, start)
-    where = f"func#{number} ('{func.name}')"
     if refused is not None:
-        refused.lead = refused.message
-        raise Refused(
-            refused.errno,
-            "verify/argument-type",
-            f"Caller passes invalid args into {where}",
-            needs=refused.needs or "what the function's prototype says",
-            state=refused.state or refused.message,
-            origins=refused.origins,
-        )
-    walk.log.write(f"F{where[1:]} is global and assumed valid.\n")
+        message = f"Caller passes invalid args into func#{number} ('{func.name}')"
+        raise Refused(refused.errno, "verify/argument-type", message)
+    walk.log.write(f"Func#{number} ('{func.name}') is global and assumed valid.\n")
     walk.called.add(start)
 
 
@@ -265,7 +255,7 @@ def entry(walk: Walk, start: int) -> Frame:
     frame = Frame(0, number, -1)
     for register, argument in enumerate(found.arguments, 1):
         if argument.kind == SCALAR:
-            value = scalar(ANY)
+            value = ANY_NUMBER
         elif argument.kind == CTX:
             value = pointer(CTX)
         else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.kernel.verifier import precision
 from minibcc.kernel.verifier.state import (
+    ANY_NUMBER,
     BASE,
     EMPTY,
     INVALID,
@@ -29,14 +30,12 @@ from minibcc.kernel.verifier.state import (
     Register,
     Slot,
     State,
-    scalar,
 )
-from minibcc.kernel.verifier.values import ANY, within
+from minibcc.kernel.verifier.values import within
 
 if TYPE_CHECKING:
     from minibcc.kernel.verifier.explore import Walk
 
-_ANYTHING = scalar(ANY)
 _CLEAN = frozenset((MISC, INVALID))
 _LONG = 40
 
@@ -82,13 +81,13 @@ def widen(old: State, state: State) -> None:
         for index, register in enumerate(frame.registers):
             was = before.registers[index]
             if _loosens(was, register, ids):
-                frame.registers[index] = scalar(ANY, register.origin)
+                frame.registers[index] = ANY_NUMBER
         for index, (types, spilled) in list(frame.stack.items()):
             was_spilled = before.stack.get(index, EMPTY)[1]
             if spilled is None or was_spilled is None:
                 continue
             if types[7] == SPILL and _loosens(was_spilled, spilled, ids):
-                frame.stack[index] = types, scalar(ANY, spilled.origin)
+                frame.stack[index] = types, ANY_NUMBER
 
 
 def _loosens(was: Register, now: Register, ids: _Ids) -> bool:
@@ -352,7 +351,7 @@ def _as_register(slot: Slot) -> Register | None:
     if register is not None and register.kind == SCALAR and types == b"rrrrrrrr":
         return register
     if all(kind in _CLEAN for kind in types):
-        return _ANYTHING
+        return ANY_NUMBER
     return None
 
 

@@ -12,6 +12,7 @@ from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.verifier.state import (
+    ANY_NUMBER,
     EMPTY,
     INVALID,
     MISC,
@@ -25,9 +26,8 @@ from minibcc.kernel.verifier.state import (
     Register,
     is_null,
     number,
-    scalar,
 )
-from minibcc.kernel.verifier.values import ANY, ZERO
+from minibcc.kernel.verifier.values import ZERO
 
 if TYPE_CHECKING:
     from minibcc.isa.instruction import Instruction
@@ -83,24 +83,16 @@ def write(walk: Walk, frame: Frame, offset: int, size: int, insn: Instruction, s
         frame.stack[index] = _spill(slot, kept, size)
         walk.link = Link(frame.number, index)
     elif source == -1 and aligned:
-        frame.stack[index] = _spill(slot, number(insn.imm, walk.slot), size)
+        frame.stack[index] = _spill(slot, number(insn.imm), size)
         walk.link = Link(frame.number, index)
     elif register is not None and register.kind != SCALAR:
         if size != 8:
-            raise Refused(
-                EACCES,
-                "verify/spill",
-                "invalid size of register spill",
-                needs="a pointer to be stored whole, 8 bytes",
-                state=f"{size} bytes of it",
-            )
+            raise Refused(EACCES, "verify/spill", "invalid size of register spill")
         if frame is not current and register.kind == STACK:
             raise Refused(
                 EINVAL,
                 "verify/spill",
                 "cannot spill pointers to stack into stack frame of the caller",
-                needs="a value that outlives this function",
-                state="a pointer into its own stack",
             )
         frame.stack[index] = _spill(slot, register, 8)
         walk.link = Link(frame.number, index)
@@ -147,22 +139,15 @@ def read(walk: Walk, frame: Frame, offset: int, size: int, wanted: bool) -> Regi
     walk.read_stack(frame, index)
     if register is None or types[7] != SPILL:
         if all(types[(first - byte) % 8] == ZEROED for byte in range(size)):
-            return number(0, walk.slot)._replace(precise=True)
-        return scalar(ANY, walk.slot)
+            return number(0)._replace(precise=True)
+        return ANY_NUMBER
     spilled_size = types.count(SPILL)
     link = Link(frame.number, index)
     if size == 8 and spilled_size == 8:
         walk.link = link
         return register
     if register.kind != SCALAR:
-        raise Refused(
-            EACCES,
-            "verify/spill",
-            "invalid size of register fill",
-            needs="a pointer to be loaded whole, 8 bytes",
-            state=f"{size} bytes of it",
-            origins=((register.origin, "comes from here"),) if register.origin >= 0 else (),
-        )
+        raise Refused(EACCES, "verify/spill", "invalid size of register fill")
     if not wanted:
         return register
     if size <= spilled_size and not offset % 8:
@@ -176,10 +161,10 @@ def read(walk: Walk, frame: Frame, offset: int, size: int, wanted: bool) -> Regi
     kinds = [types[(first - byte) % 8] for byte in range(size)]
     if kinds.count(SPILL) == size and is_null(register):
         walk.link = link
-        return number(0, walk.slot)
+        return number(0)
     if kinds.count(ZEROED) == size:
-        return number(0, walk.slot)
-    return scalar(ANY, walk.slot)
+        return number(0)
+    return ANY_NUMBER
 
 
 def read_somewhere(walk: Walk, frame: Frame, low: int, high: int) -> Register:
@@ -190,8 +175,8 @@ def read_somewhere(walk: Walk, frame: Frame, low: int, high: int) -> Register:
         walk.read_stack(frame, index)
         zero = zero and frame.stack.get(index, EMPTY)[0][byte] == ZEROED
     if zero:
-        return Register(SCALAR, ZERO, precise=True, origin=walk.slot)
-    return scalar(ANY, walk.slot)
+        return Register(SCALAR, ZERO, precise=True)
+    return ANY_NUMBER
 
 
 def use(walk: Walk, frame: Frame, low: int, high: int, write: bool) -> None:

@@ -91,8 +91,7 @@ class Register(NamedTuple):
     `ref` is the reference that must be released, `object` the map (`MapFacts`) or the BTF type,
     `room` the size of the memory, the bytes of packet known to be there (negative: beyond or at
     its end) or the first slot of a function, `frame` whose stack it points into. `precise` says
-    that pruning may not generalise its range. `origin` is the slot that made it, -1 for what was
-    there at the start.
+    that pruning may not generalise its range.
     """
 
     kind: int
@@ -105,24 +104,27 @@ class Register(NamedTuple):
     frame: int = 0
     precise: bool = False
     ahead: int = 0
-    origin: int = -1
 
 
 UNINITIALISED = Register(NOT_INIT)
 
 
-def scalar(value: Range, origin: int = -1) -> Register:
-    return Register(SCALAR, value, origin=origin)
+def scalar(value: Range) -> Register:
+    return Register(SCALAR, value)
+
+
+ANY_NUMBER = scalar(ANY)
+"""A number of which nothing is known."""
 
 
 @lru_cache(1 << 12)
-def number(value: int, origin: int = -1) -> Register:
-    return Register(SCALAR, constant(value), origin=origin)
+def number(value: int) -> Register:
+    return Register(SCALAR, constant(value))
 
 
-def pointer(kind: int, origin: int = -1, **fields: Any) -> Register:
+def pointer(kind: int, **fields: Any) -> Register:
     """At the start of its object."""
-    return Register(kind, ZERO, origin=origin, **fields)
+    return Register(kind, ZERO, **fields)
 
 
 def same_value(a: Register, b: Register) -> bool:
@@ -200,10 +202,6 @@ class Reference(NamedTuple):
     lock: Any = None
 
 
-Path: TypeAlias = "tuple[Path, int, bool] | None"
-"""The branches taken, latest first: (earlier, slot, whether it jumped)."""
-
-
 class State:
     """One point of one path.
 
@@ -222,7 +220,6 @@ class State:
         "links",
         "noted",
         "parent",
-        "path",
         "previous",
         "references",
         "slot",
@@ -237,7 +234,6 @@ class State:
         self.history: list[int] = []
         self.links: dict[int, Link] = {}
         self.noted = 0
-        self.path: Path = None
         self.goto_depth = 0
         self.unrolled = 0
         self.slot = 0
@@ -257,21 +253,11 @@ class State:
         other.history = self.history.copy()
         other.links = self.links.copy()
         other.noted = self.noted
-        other.path = self.path
         other.goto_depth = self.goto_depth
         other.unrolled = self.unrolled
         other.slot = self.slot
         other.previous = self.previous
         return other
-
-    def path_slots(self) -> tuple[int, ...]:
-        """The slots of the branches taken, in order; at most the last hundred."""
-        out: list[int] = []
-        path = self.path
-        while path is not None and len(out) < 100:
-            out.append(path[1])
-            path = path[0]
-        return tuple(reversed(out))
 
     def each_register(self) -> Iterator[tuple[Frame, int, bool, Register]]:
         """Every register: (frame, its number or stack slot, whether it is a stack slot, value)."""
@@ -294,8 +280,9 @@ class Link(NamedTuple):
 
 
 class Refused(Exception):
-    """The program may not do this. `errno` and `message` are the kernel's; the rest goes into a
-    `Refusal`. The log gets `notes` after the message, as further lines."""
+    """The program may not do this. `errno` and `message` are the kernel's; `slot` is the refused
+    one, if it is not where the walk stands. The log gets `lead` after the message, as further
+    lines."""
 
     def __init__(
         self,
@@ -304,10 +291,6 @@ class Refused(Exception):
         message: str,
         *,
         slot: int | None = None,
-        needs: str = "",
-        state: str = "",
-        origins: tuple[tuple[int, str], ...] = (),
-        help: tuple[str, ...] = (),
         lead: str = "",
     ) -> None:
         super().__init__(message)
@@ -315,10 +298,6 @@ class Refused(Exception):
         self.code = code
         self.message = message
         self.slot = slot
-        self.needs = needs
-        self.state = state
-        self.origins = origins
-        self.help = help
         self.lead = lead
 
 

@@ -18,6 +18,7 @@ from minibcc.btf.types import Array, Enum, Int, Ptr, Struct, TypeTag, size_of, s
 from minibcc.kernel.verifier import grants
 from minibcc.kernel.verifier.log import tnum_text
 from minibcc.kernel.verifier.state import (
+    ANY_NUMBER,
     BTF,
     MAYBE_NULL,
     MEMORY,
@@ -27,10 +28,8 @@ from minibcc.kernel.verifier.state import (
     Refused,
     Register,
     pointer,
-    scalar,
     undecided,
 )
-from minibcc.kernel.verifier.values import ANY
 
 if TYPE_CHECKING:
     from minibcc.btf.types import Func, Member, Param, Type
@@ -63,45 +62,33 @@ def argument(walk: Walk, func: Func, offset: int, size: int) -> Register:
         params = params[1:]  # the tracepoint's own data comes first
     number = offset >> 3
     if offset % 8 or not 0 <= offset < 8 * _MAX_ARGUMENTS:
-        raise _no_argument(func, f"offset {offset} is not multiple of 8", offset, size)
+        raise grants.no_field(offset, size)
     if number < len(params):
         kind = params[number].type
     elif number == len(params) and walk.program.attach_type in _FENTRY_RETURNS:
         kind = func.proto.result
     else:
-        raise _no_argument(func, f"doesn't have {number + 1}-th argument", offset, size)
+        raise grants.no_field(offset, size)
     stripped = strip(kind)
     if isinstance(stripped, Int | Enum | Struct):
-        return scalar(ANY, walk.slot)
-    if not isinstance(stripped, Ptr):
-        raise _no_argument(func, f"arg{number} has no type", offset, size)
-    if size != 8:
-        raise _no_argument(func, f"size {size} must be 8", offset, size)
+        return ANY_NUMBER
+    if not isinstance(stripped, Ptr) or size != 8:
+        raise grants.no_field(offset, size)
     target = strip(stripped.to)
     iterates = walk.program.attach_type == AttachType.TRACE_ITER
     if target is None or isinstance(target, Int):
         if iterates:
             raise undecided("buffers of iterators")
-        return scalar(ANY, walk.slot)
+        return ANY_NUMBER
     if not isinstance(target, Struct) or not target.complete:
-        raise _no_argument(func, f"arg{number} points to no structure", offset, size)
+        raise grants.no_field(offset, size)
     hook = walk.program.prog_type == ProgType.LSM
     trusted = raw or iterates or (hook and func.name not in _UNTRUSTED_HOOKS)
     base = BTF | (TRUSTED if trusted else 0)
     if (raw and number in nullable(func.name)) or (iterates and number):
         # What is iterated over is null at the end.
-        return pointer(base | MAYBE_NULL, walk.slot, object=target, id=walk.new_id())
-    return pointer(base, walk.slot, object=target)
-
-
-def _no_argument(func: Func, why: str, offset: int, size: int) -> Refused:
-    return Refused(
-        EACCES,
-        "verify/context-access",
-        f"invalid bpf_context access off={offset} size={size}",
-        needs=f"an argument of {func.name}",
-        state=why,
-    )
+        return pointer(base | MAYBE_NULL, object=target, id=walk.new_id())
+    return pointer(base, object=target)
 
 
 def named(walk: Walk, name: str, flags: int) -> Register:
@@ -111,7 +98,7 @@ def named(walk: Walk, name: str, flags: int) -> Register:
     found = types.find(name) if types is not None else None
     if not isinstance(found, Struct):
         raise undecided(f"struct {name}, of which this kernel's BTF says nothing")
-    return pointer(BTF | flags, walk.slot, object=found)
+    return pointer(BTF | flags, object=found)
 
 
 def load(walk: Walk, base: Register, register: int, offset: int, size: int) -> Register:
@@ -132,17 +119,17 @@ def load(walk: Walk, base: Register, register: int, offset: int, size: int) -> R
     else:
         found = _field(struct, offset, size)
         if found is None:
-            return scalar(ANY, walk.slot)
+            return ANY_NUMBER
         target, certain = found
         if not isinstance(target, Struct):
-            return pointer(MEMORY | READ_ONLY | UNTRUSTED, walk.slot)
+            return pointer(MEMORY | READ_ONLY | UNTRUSTED)
         flags = base.kind & UNTRUSTED if certain else UNTRUSTED
-        return pointer(BTF | flags, walk.slot, object=target)
-    raise Refused(EACCES, "verify/modified-pointer", message, origins=grants.origin(base))
+        return pointer(BTF | flags, object=target)
+    raise Refused(EACCES, "verify/modified-pointer", message)
 
 
 def _bad_field(message: str, errno: int = EACCES) -> Refused:
-    return Refused(errno, "verify/memory-bounds", message, needs="a field, inside its bounds")
+    return Refused(errno, "verify/memory-bounds", message)
 
 
 _Target: TypeAlias = "tuple[Type | None, bool] | None"

@@ -88,11 +88,6 @@ def _refused(refused: Refused, log: Log, walk: Walk | None) -> Verdict:
         refused.code,
         slot,
         refused.message,
-        refused.needs,
-        refused.state,
-        refused.origins,
-        walk.state.path_slots() if walk is not None else (),
-        refused.help,
     )
     return Verdict(False, log.text(), refused.errno, None, refusal)
 
