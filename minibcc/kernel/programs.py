@@ -109,9 +109,9 @@ def load(kernel: Kernel, request: ProgLoad) -> Loaded:
 
 def _kept(log: str, request: ProgLoad) -> str:
     """What of a log the caller's buffer holds beside a final zero byte: the end, unless asked for
-    the start (``bpf_verifier_vlog``); the load then fails with ENOSPC."""
+    the start (``bpf_verifier_vlog``); the load then fails with ENOSPC. Size 0 holds all."""
     room = request.log_size - 1
-    if len(log) <= room or not request.log_level:
+    if room < 0 or len(log) <= room:
         return log
     return log[:room] if request.log_level & LOG_KEEPS_START else log[-room:]
 
