@@ -172,8 +172,8 @@ class World:
         return True
 
     def _load(self, request: ProgLoad, *, trusting: bool) -> int:
-        """Verified; or, where the verifier cannot decide or wants types of functions that are called
-        back, which these programs lack, taken on trust."""
+        """Verified; or, where the verifier cannot decide or wants types of functions that are
+        called back, which these programs lack, taken on trust."""
         try:
             fd = programs.load(self.kernel, request).fd
             self.counts["verified"] += 1
