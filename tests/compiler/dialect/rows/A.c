@@ -222,6 +222,19 @@ BPF_ITER(task)
     return 0;
 }
 
+/// A12 iterator that counts
+/// load TRACING
+BPF_ARRAY(counts, u64, 1);
+BPF_ITER(task)
+{
+    struct task_struct *task = ctx->task;
+    int zero = 0;
+    u64 *count = counts.lookup(&zero);
+    if (task && count)
+        *count += task->tgid > 1;
+    return 0;
+}
+
 /// A12 iterator of open files
 /// lacks bpf_seq_write
 /// load TRACING
