@@ -88,8 +88,9 @@ def _read(refused: Any, text: str | bytes) -> str:
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     lines = len(text.split("\n")) + 1
+    known = registry()
     for problem in refused.diagnostics:
-        if problem.code not in registry() or not problem.message:
+        if problem.code not in known or not problem.message:
             return f"unknown code {problem.code}"
         span = problem.span
         if span is None:
