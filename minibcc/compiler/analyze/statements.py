@@ -215,14 +215,17 @@ class Statements(Initializers):
     # --- simple statements -------------------------------------------------------------------
 
     def _evaluate(self, node: Any) -> Stmt:
+        return tree.Evaluate(self.span(node), self._effect(node))
+
+    def _effect(self, node: Any) -> Expr:
+        """An expression that stands for its effect; warns if it has none."""
         e = self.expression(node)
         if is_place(e):
             e = self.rvalue(e) if strip(e.type) is not None else e
         self._check_effect(e, node)
-        return tree.Evaluate(self.span(node), e)
+        return e
 
     def _check_effect(self, e: Expr, node: Any) -> None:
-        """Warns of an expression that stands for its effect and has none."""
         bare = isinstance(e, tree.Load)
         if bare or isinstance(e, tree.Arithmetic | tree.Comparison | tree.Unary):
             if not (bare or certain.written(self.syntax, node)):
@@ -375,9 +378,7 @@ class Statements(Initializers):
                 else:
                     start = self._evaluate(node.init)
             condition = self.truth(node.cond) if node.cond is not None else None
-            step = self.expression(node.next) if node.next is not None else None
-            if step is not None:
-                self._check_effect(step, node.next)
+            step = self._effect(node.next) if node.next is not None else None
             body = self._body(node.stmt)
         finally:
             self.pop()

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _UNIT, _FLAG, _NO_TYPES = 0, 1, 2
 
 
+_LAST_COLUMN = 0xFFFF
+"""LLVM keeps a column in 16 bits."""
+
+
 class DebugInfo:
     """Collects numbered metadata nodes; `text` prints them at the end of the module."""
 
@@ -65,9 +69,8 @@ class DebugInfo:
                     f"!DILexicalBlockFile(scope: !{subprogram}, file: !{file}, discriminator: 0)"
                 )
                 self._scopes[subprogram, span.file] = scope
-            number = self.node(
-                f"!DILocation(line: {span.line}, column: {span.column}, scope: !{scope})"
-            )
+            column = min(span.column, _LAST_COLUMN)
+            number = self.node(f"!DILocation(line: {span.line}, column: {column}, scope: !{scope})")
             self._locations[key] = number
         return number
 

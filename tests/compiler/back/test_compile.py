@@ -52,6 +52,17 @@ def test_hello_is_the_articles(target: Target) -> None:
     assert compile(TEXT.encode(), target, file="hello.c", cache=False) == obj
 
 
+def test_a_line_longer_than_llvm_can_count(target: Target) -> None:
+    made = compile("int f(void *ctx) {" + " " * 70_000 + "return 3; }", target, cache=False)
+    assert [len(program.insns) for program in made.programs] == [16]
+
+
+def test_the_step_of_a_loop_may_be_a_mere_variable(target: Target) -> None:
+    text = "int f(void *ctx) { int sum = 0; for (int n = 3; n; n) sum += n--; return sum; }"
+    made = compile(text, target, cache=False)
+    assert decode(made.programs[0].insns)[0].imm == 6
+
+
 def test_an_or_of_an_address_is_a_sum_only_where_no_bit_carries(target: Target) -> None:
     declarations = """
         char text[8] = {}, odd[3] = {};
