@@ -353,7 +353,7 @@ class _Writer:
         return Source(tuple(self.out), self.prog_type, maps=MAPS, gpl=gpl)
 
 
-HERE = Environment(cpus=oracle.possible_cpus())
+HERE = Environment(cpus=oracle.possible_cpus(), lacks=oracle.lacking())
 """This machine's kernel, as far as the verifier asks."""
 
 

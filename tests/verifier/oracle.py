@@ -12,10 +12,11 @@ import re
 import struct
 from functools import cache
 
+from minibcc.abi.bpf import ProgType
 from minibcc.btf.encode import Encoded
 from minibcc.btf.encode import encode as encode_types
 from minibcc.btf.types import Int, Type
-from minibcc.isa.instruction import encode
+from minibcc.isa.instruction import Instruction, encode
 from minibcc.kernel.verifier.contract import MapFacts, Source
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -146,12 +147,26 @@ def possible_cpus() -> int:
         return 0
 
 
+CONFIGURED = {(ProgType.KPROBE, 58): "CONFIG_BPF_KPROBE_OVERRIDE"}
+"""Helpers that a program type has only in kernels that were built with an option."""
+
+
+@cache
+def lacking() -> frozenset[int]:
+    """Those of `CONFIGURED` that the kernel does not offer (its own word, by loading a call)."""
+    if available():
+        return frozenset()
+    found = set()
+    for kind, number in CONFIGURED:
+        code = (Instruction(0xB7, dst=2), Instruction(0x85, imm=number), Instruction(0x95))
+        if "cannot use helper" in load(Source(code, kind), 1)[1]:
+            found.add(number)
+    return frozenset(found)
+
+
 @cache
 def available() -> str:
     """ "" if the kernel can be asked, else the reason why not."""
-    from minibcc.abi.bpf import ProgType
-    from minibcc.isa.instruction import Instruction
-
     if os.geteuid():
         return "needs root"
     if os.uname().machine != "x86_64":

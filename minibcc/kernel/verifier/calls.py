@@ -146,7 +146,7 @@ def _row(walk: Walk, insn: Instruction) -> Helper:
     if name == "unknown":
         raise Refused(EINVAL, "verify/no-helper", f"invalid func {name}#{insn.imm}")
     row = helper_for(insn.imm, program.prog_type, int(program.attach_type))
-    if row is None:
+    if row is None or insn.imm in walk.environment.lacks:
         raise Refused(
             EINVAL, "verify/no-helper", f"program of this type cannot use helper {name}#{insn.imm}"
         )

@@ -87,11 +87,13 @@ class KernelTypes(Protocol):
 class Environment(Record):
     """The kernel that verifies: its own types, None where it has no BTF; the number of CPUs it may
     have, 0 where that is open; whether it runs loads through pointers to its structures (in `Facts`
-    of the kinds "ptr_" and "trusted_ptr_") as loads that may fault: only then are they allowed."""
+    of the kinds "ptr_" and "trusted_ptr_") as loads that may fault: only then are they allowed;
+    the numbers of helpers that it was built without."""
 
     types: KernelTypes | None = None
     cpus: int = 0
     probe_loads: bool = False
+    lacks: frozenset[int] = frozenset()
 
 
 class Facts(Record):
