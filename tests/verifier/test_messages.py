@@ -10,8 +10,13 @@ from itertools import islice
 from pathlib import Path
 
 import minibcc.kernel.verifier
+from minibcc.abi.bpf import ProgType
+from minibcc.bcc.refusal.log import read
 from minibcc.bcc.refusal.messages import classify
+from minibcc.isa.instruction import Instruction
+from minibcc.kernel.verifier.contract import Source
 from minibcc.kernel.verifier.verify import verify
+from minibcc.records import replace
 from tests.verifier import generate
 from tests.verifier.test_cases import CASES
 
@@ -32,6 +37,20 @@ def test_every_message_is_in_the_table_under_its_code() -> None:
         and ((known := classify(found.message)) is None or known.code != found.code)
     }
     assert not wrong
+
+
+def test_of_a_log_the_message_is_read_that_the_verifier_gave() -> None:
+    unknown = (Instruction(0xB7, dst=1), Instruction(0xDB, dst=10, src=1, off=-8, imm=-1))
+    sources = [case.source for case in CASES]
+    sources += [*islice(generate.programs(6), GENERATED // 2), Source(unknown, ProgType.KPROBE)]
+    refused = [
+        (verdict.refusal.message, read(verdict.log).message)
+        for source in sources
+        if (verdict := verify(replace(source, log_level=1), generate.HERE)).refusal is not None
+        and verdict.refusal.code != "verify/not-decided"
+    ]
+    assert len(refused) > GENERATED // 4
+    assert [pair for pair in refused if pair[0] != pair[1]] == []
 
 
 def _text(value: ast.expr) -> str:

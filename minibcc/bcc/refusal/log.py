@@ -47,7 +47,8 @@ class Story(Record):
         return ""
 
 
-_STEP = re.compile(r"(\d+): \([0-9a-f]{2}\) (.*)")
+_STEP = re.compile(r"(\d+): (?:\([0-9a-f]{2}\) |(?=BUG_))(.*)")
+"""A code that no instruction has is written as ``BUG_`` and the code."""
 _AFTER = re.compile(r"\s*;(?= (?:frame\d+: )?(?:R\d|fp-|refs=))| \d+:(?= (?:frame\d+: )?R\d)")
 _STATE = re.compile(r"(?:from \d+ to )?(?:\d+:)? (?:frame\d+:|R\d|fp-).*")
 _VALUE = re.compile(r"(?:(?<=\s)|^)(R\d+|fp-\d+|refs)(?:_[a-zA-Z]+)?=")
