@@ -111,7 +111,7 @@ class VirtualClock:
             def today(cls) -> Any:
                 return cls.now()
 
-        class date(real_datetime.date):  # noqa: N801
+        class date(real_datetime.date):  # noqa: N801  # datetime's name
             @classmethod
             def today(cls) -> Any:
                 return cls.fromtimestamp(clock.time())

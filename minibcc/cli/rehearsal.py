@@ -364,7 +364,7 @@ class Rehearsal(Script):
                 status = self.run(virtual=True, redirected=simulated)
         finally:
             self._auditing = False
-            bcc.BPF, bcc.USDT = before  # type: ignore[misc]
+            bcc.BPF, bcc.USDT = before  # type: ignore[misc]  # puts the classes back
             self._finish()
         return 0 if door.waits and status != BUG else status
 

@@ -45,7 +45,7 @@ class Event(Record):
     cpu: int
     task: Task
     registers: dict[str, int] = {}  # noqa: RUF012  # never mutated
-    fields: dict[str, Any] = {}  # noqa: RUF012
+    fields: dict[str, Any] = {}  # noqa: RUF012  # never changed
     arguments: tuple[int, ...] = ()
     kernel_stack: tuple[int, ...] = ()
     user_stack: tuple[int, ...] = ()

@@ -216,7 +216,7 @@ def test_the_table_is_the_live_kernels() -> None:
         event_type = strip(live.find(Kind.TYPEDEF, typedef))
         probe = live.find(Kind.FUNC, f"__bpf_trace_{known.record}")
         if isinstance(event_type, Ptr) and probe is not None:
-            assert params(strip(event_type.to)) == params(probe.proto), known  # type: ignore[union-attr]
+            assert params(strip(event_type.to)) == params(probe.proto), known  # type: ignore[union-attr]  # a type with `to`
     records = {name for _, name in live.named(Kind.STRUCT) if name.startswith("trace_event_raw_")}
     described = {f"trace_event_raw_{known.record}" for known in EVERY}
     assert len(records - described) < 10, sorted(records - described)

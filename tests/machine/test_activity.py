@@ -32,7 +32,7 @@ EVERYWHERE = (
 
 
 def machine_of(scenario: str = "shell", **options: object) -> Machine:
-    return Machine(DATA, scenario=scenario, **options)  # type: ignore[arg-type]
+    return Machine(DATA, scenario=scenario, **options)  # type: ignore[arg-type]  # each by its name
 
 
 def member(machine: Machine, address: int, struct_name: str, path: str) -> int:

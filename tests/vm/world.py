@@ -351,7 +351,7 @@ def content(map: Map) -> Any:
         elif part is not None and not isinstance(part, int):
             found.append([*part.items()] if isinstance(part, dict) else b"".join(map_bytes(part)))
     if isinstance(getattr(map, "value", None), int):  # a cgroup storage's
-        found.append(bytes(memory.view(map.value, map.stride * map.cpus)))  # type: ignore[attr-defined]
+        found.append(bytes(memory.view(map.value, map.stride * map.cpus)))  # type: ignore[attr-defined]  # a map with values
     for event in getattr(map, "events", {}).values():
         found.append((event.count, event.buffer.head, blake2b(event.buffer.view).digest()))
     key = None

@@ -77,7 +77,7 @@ class Calls(Expressions):
             return self._indirect(node, self.value(callee), arguments)
         special = self._SPECIAL.get(name)
         if special is not None:
-            return special(self, node, arguments)  # type: ignore[no-any-return]
+            return special(self, node, arguments)  # type: ignore[no-any-return]  # found by name
         name = builtins.LIBRARY.get(name, name)
         if name in builtins.PLAIN:
             result, types = builtins.PLAIN[name]

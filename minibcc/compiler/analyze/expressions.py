@@ -84,7 +84,7 @@ class Expressions(Places):
         form = self._FORMS.get(type(node).__name__)
         if form is None:
             self.fail("type/bad-initializer", "a value is wanted here, not braces", node)
-        return form(self, node)  # type: ignore[no-any-return]
+        return form(self, node)  # type: ignore[no-any-return]  # found by name
 
     def value(self, node: Any) -> Expr:
         """The value of an expression."""

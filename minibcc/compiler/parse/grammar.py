@@ -151,7 +151,7 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
                 return self._stream.tokens[self._stream.index - 1]
             self._wanted = token_type
             self._parse_error("", None)
-        return self._advance()  # type: ignore[no-any-return]
+        return self._advance()  # type: ignore[no-any-return]  # pycparser's
 
     def _repaired(self) -> bool:
         """Whether nothing is wrong but a semicolon that is missing at the end of a line: that is
