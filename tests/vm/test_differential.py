@@ -16,7 +16,7 @@ from minibcc.isa import text
 from minibcc.kernel.vm.interpreter import Interpreter
 from minibcc.kernel.vm.jit import Jit
 from minibcc.kernel.vm.memory import Arena
-from minibcc.kernel.vm.native import BEST, FAST, GOOD
+from minibcc.kernel.vm.native import BEST, GOOD
 from tests.vm import rig
 from tests.vm.generator import program
 
@@ -31,7 +31,7 @@ def arena():
     arena.close()
 
 
-@pytest.mark.parametrize("level", [FAST, GOOD, BEST], ids=["fast", "good", "best"])
+@pytest.mark.parametrize("level", [GOOD, BEST], ids=["good", "best"])
 def test_engines_agree(arena, level):
     jit = Jit(level)
 

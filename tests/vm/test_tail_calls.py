@@ -142,6 +142,7 @@ def test_helpers_see_the_program_that_runs(system, monkeypatch, believing):
 
 
 def test_better_code_is_where_calls_lead_from_then_on(monkeypatch):
+    monkeypatch.setattr("minibcc.kernel.vm.jit.HOT_NS", 1 << 62)
     system = SimulatedSystem(Machine(FakeKernel(), cpus=2), engine="jit")
     chain = Chain(system)
     inner = chain.load(COUNT + "r0 = 3\nexit")

@@ -42,13 +42,13 @@ from minibcc.kernel.vm.decode import rows, starts
 from minibcc.kernel.vm.execution import Image
 from minibcc.kernel.vm.interpreter import Interpreter
 from minibcc.kernel.vm.jit import Jit
-from minibcc.kernel.vm.native import BEST, FAST, GOOD
+from minibcc.kernel.vm.native import BEST, GOOD
 from minibcc.machine.linux618 import Linux618
 from minibcc.machine.machine import Machine
 from minibcc.records import replace
 from tests.vm import verified
 
-LEVELS = (FAST,) * 20 + (GOOD,) * 3 + (BEST,)
+LEVELS = (GOOD,) * 7 + (BEST,)
 """The share of programs that native code is made for at each level."""
 INT, U64 = Int("int", 4, True), Int("u64", 8, False)
 LOCK = Struct("bpf_spin_lock", 4, (Member("val", Int("u32", 4, False), 0),))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.errors import UsageError
 from minibcc.kernel.vm.interpreter import Interpreter
-from minibcc.kernel.vm.native import HOT, NATIVE
+from minibcc.kernel.vm.native import NATIVE
 
 if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import Engine, Image, Run
@@ -29,9 +29,9 @@ WARM = 20_000
 
 
 class Auto:
-    """Programs start interpreted, are compiled when they have run often, and compiled well when
-    they run all the time. Each step is taken when the one before has cost about as much as the
-    next will, so none is ever paid for more than twice."""
+    """Programs start interpreted and are compiled when they have run often (and compiled well when
+    they run all the time: `Jit.run`). Each step is taken when the one before has cost about as much
+    as the next will, so none is ever paid for more than twice."""
 
     name = "auto"
 
@@ -63,9 +63,7 @@ class Auto:
             limit = WARM if "llvmlite.binding" in sys.modules else COLD
             if image.native is None and (steps < limit or not NATIVE):
                 return self._interpreter
-            if steps >= HOT:
-                self.jit().improve(image)
-                image.runs = -1
+            image.runs = -1
         return self.jit()
 
 

@@ -63,7 +63,7 @@ class Image(Record, frozen=False):
     (with helper 1 among `helpers`, updates too make it remember).
     `program` is the kernel's own object, for helpers. `steps` is the interpreter's and `native`
     the JIT's, once they have prepared the image; `runs` counts for the engine that chooses between
-    them (-1: it has chosen), and `spent` are the nanoseconds of repeated runs in native code.
+    them (-1: it has chosen), and `spent` are the nanoseconds of its runs in native code.
     """
 
     name: str

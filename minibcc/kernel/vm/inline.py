@@ -8,7 +8,7 @@ the first of its bucket, as most are; for the rest, functions of `natives.c` are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.vm.ir import literal
@@ -23,6 +23,7 @@ from minibcc.kernel.vm.layouts import (
 )
 
 if TYPE_CHECKING:
+    from minibcc.kernel.vm.execution import Image
     from minibcc.kernel.vm.layouts import Layout
     from minibcc.kernel.vm.translate import Translator
 
@@ -40,10 +41,20 @@ def inline(translator: Translator, number: int) -> bool:
 
 def map_layout(translator: Translator, register: int = 1) -> Layout | None:
     """How the map lies that a register points to, if that is known."""
-    value = translator.values[register]
-    if isinstance(value, int) or value.startswith("%"):
+    return _layout(translator.function.image, translator.values[register])
+
+
+def _layout(image: Image, value: int | str | None) -> Layout | None:
+    if not isinstance(value, str) or value.startswith("%"):
         return None
-    return translator.function.image.layouts.get(int(value) & (1 << 64) - 1)
+    return image.layouts.get(int(value) & (1 << 64) - 1)
+
+
+def key_read(image: Image, number: int, values: Sequence[int | str | None]) -> int:
+    """The bytes that helper `number` reads at R2 where that is all it does with R2; 0 where it may
+    do more. `values` are what is known of the registers."""
+    array = number == MAP_LOOKUP_ELEM and isinstance(_layout(image, values[1]), ArrayLayout)
+    return 4 if array else 0
 
 
 def _lookup(write: Translator) -> bool:
@@ -147,6 +158,15 @@ def _processor(write: Translator) -> bool:
     return True
 
 
+READS = {
+    MAP_LOOKUP_ELEM: 0b110,
+    MAP_DELETE_ELEM: 0b110,
+    GET_SMP_PROCESSOR_ID: 0,
+    RINGBUF_RESERVE: 0b1110,
+    RINGBUF_SUBMIT: 0b110,
+    RINGBUF_DISCARD: 0b110,
+}
+"""The registers that these helpers read, as sets of bits; others may read R1 to R5."""
 _INLINE: dict[int, Callable[[Translator], bool]] = {
     MAP_LOOKUP_ELEM: _lookup,
     MAP_UPDATE_ELEM: _update,

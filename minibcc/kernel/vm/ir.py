@@ -50,7 +50,9 @@ class Writer:
     def __init__(self, metadata: list[str] | None) -> None:
         self.metadata = metadata
         self.lines: list[str] = []
-        self.names = 0
+        self.names = self.labels = 0
+        self.done: dict[str, str] = {}
+        self.parts: dict[str, tuple[str, int]] = {}
         self.label = "entry"
         self.suffix = ""
         self.scope = 0
@@ -81,28 +83,43 @@ class Writer:
 
     def new(self, text: str) -> str:
         """An instruction with a result; its name."""
+        name = f"%{self.names}"
         self.names += 1
-        name = f"%v{self.names}"
         self.lines.append(f"  {name} = {text}{self.suffix}")
+        return name
+
+    def once(self, text: str) -> str:
+        """An instruction whose result depends on its operands only: in a block, it is done once."""
+        name = self.done.get(text)
+        if name is None:
+            name = self.done[text] = self.new(text)
         return name
 
     def begin(self, label: str) -> None:
         self.lines.append(f"{label}:")
         self.label = label
+        self.done.clear()
 
     def fresh(self) -> str:
-        self.names += 1
-        return f"n{self.names}"
+        self.labels += 1
+        return f"n{self.labels}"
 
     def narrow(self, value: str, size: int) -> str:
         if size == 8:
             return value
         if not value.startswith("%"):
             return literal(int(value), size * 8)
-        return self.new(f"trunc i64 {value} to i{size * 8}")
+        part, width = self.parts.get(value, ("", 0))
+        if width == size:
+            return part
+        return self.once(f"trunc i64 {value} to i{size * 8}")
 
     def widen(self, value: str, size: int, how: str = "zext") -> str:
-        return value if size == 8 else self.new(f"{how} i{size * 8} {value} to i64")
+        if size == 8:
+            return value
+        wide = self.once(f"{how} i{size * 8} {value} to i64")
+        self.parts[wide] = value, size
+        return wide
 
     def load(self, pointer: str, size: int) -> str:
         return self.new(f"load i{size * 8}, ptr {pointer}, align 1")

@@ -26,7 +26,7 @@ from minibcc.kernel.vm.execution import CODE, FRAME_PITCH, FRAMES, Fault, Image,
 from minibcc.kernel.vm.kept import Object, parts_of
 from minibcc.kernel.vm.layouts import ProgramLayout
 from minibcc.kernel.vm.lift import lift, stubs
-from minibcc.kernel.vm.native import BEST, FAST, GOOD, HOT_NS, Level, session
+from minibcc.kernel.vm.native import BEST, GOOD, HOT_NS, Level, session
 from minibcc.kernel.vm.translate import (
     ABORT,
     CELLS,
@@ -112,12 +112,21 @@ class Jit:
 
     def run(self, image: Image, run: Run, arguments: tuple[int, ...] = ()) -> int:
         """R0 at the end, as `Engine` says."""
-        return self._enter(image, run, arguments, 0)
+        if image.spent >= HOT_NS:
+            return self._enter(image, run, arguments, 0)
+        self._native(image)
+        started = perf_counter_ns()
+        result = self._enter(image, run, arguments, 0)
+        image.spent += perf_counter_ns() - started
+        if image.spent >= HOT_NS:
+            self.improve(image)
+        return result
 
     def repeat(self, image: Image, run: Run, arguments: tuple[int, ...], count: int) -> int:
         """R0 of the last of `count` executions. The first that fails ends them. What takes long is
         compiled well, as soon as that is worth its time."""
         part = 64
+        self._native(image)
         while image.spent < HOT_NS:
             part = min(2 * part, count)
             started = perf_counter_ns()
@@ -129,10 +138,13 @@ class Jit:
         self.improve(image)
         return self._enter(image, run, arguments, count)
 
+    def _native(self, image: Image) -> Native:
+        """The image's native code, made now if it is not there yet."""
+        native: Native | None = image.native
+        return self.compile(image) if native is None or native.engine is not self else native
+
     def _enter(self, image: Image, run: Run, arguments: tuple[int, ...], count: int) -> int:
-        native = image.native
-        if native is None or native.engine is not self:
-            native = self.compile(image)
+        native = self._native(image)
         cells, outer, began = self._cells, self._run, self._began
         kept: Any = None
         if outer is not None:  # a helper's doing; what its program needs afterwards
@@ -374,7 +386,7 @@ class Jit:
 
 
 def _stubs() -> Object:
-    return Object((), session().compile(stubs(), FAST))
+    return Object((), session().compile(stubs(), GOOD))
 
 
 def _address(target: Any) -> int:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minibcc.kernel.vm.dataflow import Block, Function, steps
+from minibcc.kernel.vm.dataflow import Block, Function
 from minibcc.kernel.vm.decode import rows, target
 from minibcc.kernel.vm.execution import MAX_LOOPS
 from minibcc.kernel.vm.ir import debug_header
@@ -144,7 +144,7 @@ def _needs_depth_check(functions: list[Function]) -> bool:
         function.start: {
             target(function.image, slot, row)
             for block in function.blocks.values()
-            for slot, _, row in steps(function, block)
+            for slot, _, row, *_ in block.steps
             if row.op == "function"
         }
         for function in functions
@@ -170,7 +170,7 @@ class _Lifter(Translator):
         phis: list[tuple[int, int, int, str]] = []  # line, block, register, name
         for block in function.blocks.values():
             self.begin_block(block, ends, phis)
-            for slot, insn, row in steps(function, block):
+            for slot, insn, row, *_ in block.steps:
                 self.at(slot)
                 getattr(self, f"_{row.kind}")(insn, row, slot)
             self.end_block(block)
@@ -225,19 +225,22 @@ class _Lifter(Translator):
             entry = self.values
             ends[-1] = "entry", entry
             block.predecessors.append(-1)
+        before = next(ends[leader][1] for leader in block.predecessors if leader in ends)
         if len(block.predecessors) == 1:
-            self.values = list(ends[block.predecessors[0]][1])
+            self.values = list(before)
             return
         values: list[str | int] = ["0"] * 10
         values.append(0)
         for register in range(10):
             if block.live & 1 << register:
-                known = block.frame[register]
+                known = block.known[register]
+                if known is None and not block.joins & 1 << register:
+                    known = before[register]
                 if known is not None:
                     values[register] = known
                     continue
+                name = values[register] = f"%{self.names}"
                 self.names += 1
-                name = values[register] = f"%v{self.names}"
                 phis.append((len(self.lines), block.start, register, name))
                 self.lines.append("")
         self.values = values

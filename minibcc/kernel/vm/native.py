@@ -33,18 +33,15 @@ class Level(Record):
     optimize: int = 0
 
 
-# What the three cost and give, for 12 to 109 instructions without calls: 1-4, 3-10 and 10-70 ms
-# to compile; 1.1-9, 1 and 0.04-1 times GOOD's run time. (Linux's own JIT: 0.7-2.8 times GOOD's.)
-FAST = Level((), 0)
-"""Quickest to compile."""
-GOOD = Level(("sroa", "simplify_cfg", "instruction_combine"), 1)
-"""As good as Linux's or better."""
+GOOD = Level(("sroa", "simplify_cfg", "instruction_combine"), 0)
+"""Compiled soon: some 5 ms for 120 instructions, of which half would go to LLVM's careful code
+generator alone; about as fast as Linux's own native code."""
 BEST = Level((), 3, 3)
-"""For what runs all the time: loops are unrolled, done for several elements at once, or vanish."""
-HOT = 5_000_000
-"""Slots times runs after which a program is compiled again, with all the care there is."""
+"""For what runs all the time: loops are unrolled, done for several elements at once, or vanish.
+Takes three times as long to compile or more, and a third of the time to run (at most all of it)."""
 HOT_NS = 20_000_000
-"""The same for repeated runs, in the time that they took: about what such compiling takes."""
+"""How long a program has run in native code when it is compiled again with all the care there is:
+about what that takes."""
 LINKED = 64
 """Objects that one linker loads: it keeps some kilobytes of each that is gone, until it goes."""
 

@@ -10,10 +10,9 @@ from platform import machine
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MAX_TAIL_CALLS
-from minibcc.isa.instruction import imm64
-from minibcc.kernel.vm.dataflow import Function, frame_offset
+from minibcc.kernel.vm.dataflow import Function, known_value
 from minibcc.kernel.vm.decode import fetches, target
-from minibcc.kernel.vm.execution import CODE, FRAME_PITCH, TAIL_CALL
+from minibcc.kernel.vm.execution import FRAME_PITCH, TAIL_CALL
 from minibcc.kernel.vm.inline import inline, map_layout
 from minibcc.kernel.vm.ir import Writer, literal
 from minibcc.kernel.vm.layouts import ProgramLayout
@@ -83,7 +82,7 @@ class Translator(Writer):
                 if (
                     isinstance(value, int)
                     and successor.live & 1 << register
-                    and successor.frame[register] is None
+                    and successor.known[register] is None
                 ):
                     self.values[register] = self.number(register)
 
@@ -113,17 +112,17 @@ class Translator(Writer):
         value = self.values[register]
         if isinstance(value, str):
             return value
-        return self.new(f"add i64 %fp, {value}") if value else "%fp"
+        return self.once(f"add i64 %fp, {value}") if value else "%fp"
 
     def address(self, register: int, off: int) -> str:
         """A pointer to where a register points, `off` bytes on."""
         value = self.values[register]
         if isinstance(value, int):
             base = self.size if self.function.private else 0
-            return self.new(f"getelementptr i8, ptr %frame, i64 {base + value + off}")
+            return self.once(f"getelementptr i8, ptr %frame, i64 {base + value + off}")
         if off:
-            value = self.new(f"add i64 {value}, {off}")
-        return self.new(f"inttoptr i64 {value} to ptr")
+            value = self.once(f"add i64 {value}, {off}")
+        return self.once(f"inttoptr i64 {value} to ptr")
 
     def call(self, symbol: str, *arguments: str) -> str:
         """The result of an imported function."""
@@ -137,9 +136,9 @@ class Translator(Writer):
 
     def _alu(self, insn: Instruction, row: Opcode, slot: int) -> None:
         values, size = self.values, row.size if row.op != "movsx" else row.bits // 8
-        offset = frame_offset(values, insn, row)
-        if offset is not None:
-            values[insn.dst] = offset
+        known = known_value(self.function.image, slot, insn, row, values)
+        if known is not None:
+            values[insn.dst] = known
             return
         if row.op == "movsx":
             part = self.narrow(self.number(insn.src), row.size)
@@ -151,10 +150,7 @@ class Translator(Writer):
         else:
             right = str(insn.imm)
         if row.op == "mov":
-            if row.by_reg:
-                values[insn.dst] = self.widen(right, size)
-            else:
-                values[insn.dst] = literal(insn.imm & (1 << row.bits) - 1, 64)
+            values[insn.dst] = self.widen(right, size)
             return
         left = self.narrow(self.number(insn.dst), size)
         values[insn.dst] = self.widen(self.operation(row, left, right), size)
@@ -347,10 +343,9 @@ class Translator(Writer):
         self.store(new, pointer, size)
 
     def _imm64(self, insn: Instruction, row: Opcode, slot: int) -> None:
-        value = imm64(insn, self.instructions[slot + 1])
-        if row.op == "func":
-            value = CODE + 8 * target(self.function.image, slot, row)
-        self.values[insn.dst] = literal(value, 64)
+        value = known_value(self.function.image, slot, insn, row, self.values)
+        assert value is not None
+        self.values[insn.dst] = value
 
     def _packet(self, insn: Instruction, row: Opcode, slot: int) -> None:
         offset = str(insn.imm)
