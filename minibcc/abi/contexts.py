@@ -13,6 +13,7 @@ the kernel again for every offset and size.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final, NamedTuple
 
 from minibcc.abi.bpf import AttachType, ProgType
@@ -252,6 +253,22 @@ ATTACHED: Final = {
     },
 }
 """Where the place of attachment changes a program type's row."""
+
+SOCKETS: Final = {
+    "sock": _Row("bpf_sock"),
+    "sock_common": _Row("bpf_sock", "type protocol mark priority"),
+    "tcp_sock": _Row("bpf_tcp_sock"),
+    "xdp_sock": _Row("bpf_xdp_sock"),
+}
+"""What is behind the pointers to sockets that contexts, maps and helpers give, by the verifier's
+word for the pointer: structures like those of contexts, of which nothing may be written."""
+
+
+@cache
+def socket_of(word: str) -> Context:
+    """What a pointer to a socket shows."""
+    return _context(SOCKETS[word])
+
 
 _contexts: dict[tuple[ProgType, int], Context] = {}
 

@@ -17,11 +17,17 @@ import pytest
 
 from minibcc.abi.bpf import ProgFlags, ProgType
 from minibcc.isa.instruction import LD_IMM64
-from minibcc.kernel.verifier.contract import Source
+from minibcc.kernel.kernel import MachineTypes
+from minibcc.kernel.verifier.contract import Environment, Source
 from minibcc.kernel.verifier.verify import verify
+from minibcc.machine.linux618 import Linux618
+from minibcc.machine.machine import Machine
 from minibcc.records import Record, replace
+from tests import live
 from tests.verifier import generate, oracle, written
 
+ENVIRONMENT = Environment(MachineTypes(Machine(Linux618())), generate.HERE.cpus, probe_loads=True)
+"""The simulated kernel's types; where the running one counts its CPUs, as many."""
 ERRNOS = {"ok": 0, "not-decided": 0, "ENOTSUPP": 524}
 """Words for numbers, beside user space's names."""
 
@@ -55,9 +61,11 @@ def _source(text: str, options: list[str]) -> Source:
     types = [word for word in options if word not in ("no-gpl", "sleepable")]
     slots, functions = written.program(text)
     named = {insn.imm for insn in slots if insn.code == LD_IMM64 and insn.src in (1, 2)}
+    prog_type = ProgType[types[0].upper()] if types else ProgType.KPROBE
     return Source(
         slots,
-        ProgType[types[0].upper()] if types else ProgType.KPROBE,
+        prog_type,
+        live.DEFAULT_ATTACH.get(prog_type, 0),
         maps={fd: facts for fd, facts in written.MAPS.items() if fd in named},
         gpl="no-gpl" not in options,
         prog_flags=ProgFlags.SLEEPABLE if "sleepable" in options else 0,
@@ -71,7 +79,7 @@ CASES = _cases()
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_verdict(case: Case) -> None:
-    verdict = verify(case.source)
+    verdict = verify(case.source, ENVIRONMENT)
     if not case.decided:
         assert verdict.refusal is not None
         assert verdict.refusal.code == "verify/not-decided"
@@ -113,7 +121,7 @@ def test_the_log_is_the_kernels(case: Case) -> None:
     if not case.decided or case.errno == errno.E2BIG:
         return
     _, log = oracle.load(case.source, 1)
-    verdict = verify(replace(case.source, log_level=1), generate.HERE)
+    verdict = verify(replace(case.source, log_level=1), ENVIRONMENT)
     assert _comparable(verdict.log) == _comparable(log)
 
 
@@ -147,7 +155,7 @@ def test_long_logs() -> None:
     compared = 0
     for source in [*sources, *islice(generate.programs(21), 100)]:
         number, log = oracle.load(source, 2)
-        verdict = verify(replace(source, log_level=2), generate.HERE)
+        verdict = verify(replace(source, log_level=2), ENVIRONMENT)
         if "SCC enter" in log or " async_cb" in log or number == errno.E2BIG:
             continue
         if number == verdict.errno:

@@ -54,6 +54,11 @@ MAPS = {
     13: MapFacts(MapType.LRU_HASH, 8, 8, 4),
     14: MapFacts(MapType.HASH, 4, 24, 8, value_type=TIMED),
     15: MapFacts(MapType.LPM_TRIE, 8, 8, 4, MapFlags.NO_PREALLOC),
+    16: MapFacts(MapType.SOCKMAP, 4, 4, 4),
+    17: MapFacts(MapType.SOCKHASH, 8, 8, 4),
+    18: MapFacts(MapType.XSKMAP, 4, 4, 4),
+    19: MapFacts(MapType.SK_STORAGE, 4, 16, 0, MapFlags.NO_PREALLOC, value_type=PAIR),
+    20: MapFacts(MapType.REUSEPORT_SOCKARRAY, 4, 8, 4),
 }
 NAMES = {
     "hash": 1,
@@ -71,6 +76,11 @@ NAMES = {
     "lru": 13,
     "timed": 14,
     "trie": 15,
+    "sockets": 16,
+    "sockhash": 17,
+    "xsks": 18,
+    "storage": 19,
+    "reuseport": 20,
 }
 
 

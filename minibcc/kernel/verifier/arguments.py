@@ -12,7 +12,7 @@ from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapType
-from minibcc.kernel.verifier import context, grants, locks, stack
+from minibcc.kernel.verifier import context, grants, locks, stack, structures
 from minibcc.kernel.verifier.form import MAX_OFFSET
 from minibcc.kernel.verifier.operands import source
 from minibcc.kernel.verifier.state import (
@@ -31,8 +31,8 @@ from minibcc.kernel.verifier.state import (
     READ_ONLY,
     RINGBUF,
     SCALAR,
-    SOCK_COMMON,
     SOCKET,
+    SOCKETS,
     SPILL,
     STACK,
     TCP_SOCK,
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 _MEMORY_WORDS = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
 SOCKET_MAPS = (MapType.SOCKMAP, MapType.SOCKHASH)
 _MEMORY_KINDS = (STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, MEMORY, MEMORY | RINGBUF)
-_SOCKET_KINDS = (SOCK_COMMON, SOCKET, TCP_SOCK)
 _SOCKETS = "sock_common, sock, tcp_sock, xdp_sock"
 _KINDS: dict[str, tuple[tuple[int, ...], str]] = {
     "ctx": ((CTX,), "ctx"),
@@ -76,21 +75,20 @@ _KINDS: dict[str, tuple[tuple[int, ...], str]] = {
     "dynptr": ((STACK,), "fp, dynptr_ptr"),
     "btf_id": ((BTF, BTF | TRUSTED), "ptr_, trusted_ptr_, rcu_ptr_"),
     "percpu_btf_id": ((), "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_"),
-    "sock_common": (_SOCKET_KINDS, _SOCKETS),
+    "sock_common": (SOCKETS, _SOCKETS),
     "socket": ((SOCKET, TCP_SOCK), "sock, tcp_sock"),
     "btf_id_sock_common": (
-        (*_SOCKET_KINDS, BTF, BTF | TRUSTED),
+        (*SOCKETS, BTF, BTF | TRUSTED),
         f"{_SOCKETS}, ptr_, trusted_ptr_",
     ),
 }
 """The kinds of register that an argument may be, and the kernel's list of them for its message."""
 
+_STRUCTURES = {"btf_id_sock_common": "sock_common"}
+"""The structure that a pointer must be to, where the helper's row does not name it."""
 _UNDECIDED = {
     "kptr_xchg_dest": "kernel pointers in map values",
     "dynptr": "dynptrs",
-    "sock_common": "sockets as arguments",
-    "socket": "sockets as arguments",
-    "btf_id_sock_common": "sockets as arguments",
     "percpu_btf_id": "per-CPU kernel variables",
 }
 FREE_OFFSET = {STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, MEMORY, SCALAR}
@@ -164,6 +162,8 @@ def _right_kind(register: Register, number: int, wanted: ValueType) -> None:
     if wanted.null:
         kind &= ~MAYBE_NULL
     if kind in kinds:
+        if kind & BASE == BTF and (name := wanted.btf or _STRUCTURES.get(wanted.kind)):
+            _right_structure(register, number, wanted, name)
         return
     name = kind_name(register.kind)
     message = f"R{number} type={name} expected={words}"
@@ -172,6 +172,17 @@ def _right_kind(register: Register, number: int, wanted: ValueType) -> None:
     if kind & BASE == BTF and wanted.kind in ("mem", "map_value", "map_key"):
         raise undecided("kernel structures as memory of helpers")
     raise Refused(EACCES, "verify/argument-type", message)
+
+
+def _right_structure(register: Register, number: int, wanted: ValueType, name: str) -> None:
+    """A pointer to the structure that the helper takes, or to one that begins with it."""
+    release = "release" in wanted.flags
+    if register.kind & MAYBE_NULL and release:
+        message = f"Possibly NULL pointer passed to helper arg{number}"
+        raise Refused(EACCES, "verify/null-argument", message)
+    if not structures.holds(register.object, register.off, name):
+        message = f"R{number} is of type {register.object.name} but {name} is expected"
+        raise Refused(EACCES, "verify/argument-type", message)
 
 
 def _right_offset(register: Register, number: int, wanted: ValueType) -> None:
@@ -355,17 +366,6 @@ def _string(walk: Walk, call: Call, number: int, register: Register, wanted: Val
         raise Refused(EINVAL, "verify/argument-type", "string is not zero-terminated")
 
 
-def _structure(walk: Walk, call: Call, number: int, register: Register, wanted: ValueType) -> None:
-    """A pointer to the very structure that the helper takes, at its start."""
-    if is_null(register):
-        return
-    if register.off or not wanted.btf:
-        raise undecided(f"this pointer to a structure (bpf_{call.helper.name})")
-    if register.object.name != wanted.btf:
-        message = f"R{number} is of type {register.object.name} but {wanted.btf} is expected"
-        raise Refused(EACCES, "verify/argument-type", message)
-
-
 def _timer(walk: Walk, call: Call, number: int, register: Register, wanted: ValueType) -> None:
     locks.pointed_at(walk, number, register, "bpf_timer")
     call.map = register.object
@@ -392,7 +392,6 @@ _JUDGES: dict[str, Callable[[Walk, Call, int, Register, ValueType], None]] = {
     "const_size_or_zero": _size,
     "const_alloc_size_or_zero": _alloc_size,
     "const_str": _string,
-    "btf_id": _structure,
     "func": _function,
     "timer": _timer,
     "spin_lock": _lock,

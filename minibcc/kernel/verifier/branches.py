@@ -32,11 +32,11 @@ from minibcc.kernel.verifier.state import (
     TCP_SOCK,
     TRUSTED,
     UNTRUSTED,
+    XDP_SOCK,
     Link,
     Register,
     State,
     number,
-    undecided,
 )
 from minibcc.kernel.verifier.values import ZERO, checked, constant
 
@@ -50,6 +50,12 @@ if TYPE_CHECKING:
 AT_END, BEYOND_END = -1, -2
 _PACKETS = (PACKET, PACKET_META, PACKET_END)
 _NEVER_NULL = {SOCKET, TCP_SOCK, SOCK_COMMON, MAP_VALUE, MEMORY, MAP}
+_SOCKETS_OF_MAPS = {
+    MapType.SOCKMAP: SOCKET,
+    MapType.SOCKHASH: SOCKET,
+    MapType.XSKMAP: XDP_SOCK,
+}
+"""What the values of these maps are to a program that looked one up."""
 _MAX_LINKED = 6
 _MAX_PACKET = 0xFFFF
 
@@ -225,8 +231,8 @@ def not_null(register: Register) -> Register:
         facts = register.object
         if facts.inner is not None:
             return register._replace(kind=MAP, object=facts.inner)
-        if facts.type in (MapType.SOCKMAP, MapType.SOCKHASH, MapType.XSKMAP):
-            raise undecided("sockets out of maps")
+        if facts.type in _SOCKETS_OF_MAPS:
+            return register._replace(kind=_SOCKETS_OF_MAPS[facts.type], object=None)
     return register._replace(kind=kind)
 
 

@@ -8,7 +8,7 @@ the helper returns. Calls of the program's own functions are in `frames`. Mirror
 from __future__ import annotations
 
 from errno import EACCES, EINVAL
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minibcc.abi.bpf import AttachType, MapType, ProgFlags, ProgType
 from minibcc.abi.helpers import helper_for, name_of
@@ -30,6 +30,9 @@ from minibcc.kernel.verifier.state import (
     MAYBE_NULL,
     MEMORY,
     RINGBUF,
+    SOCK_COMMON,
+    SOCKET,
+    TCP_SOCK,
     TRUSTED,
     UNINITIALISED,
     Reference,
@@ -116,6 +119,13 @@ _BOUNDED = {
     "probe_read_kernel_str",
     "probe_read_user_str",
 }
+_SOCKET_RESULTS = {"socket": SOCKET, "sock_common": SOCK_COMMON, "tcp_sock": TCP_SOCK}
+_ACQUIRES = ("sk_lookup_tcp", "sk_lookup_udp", "skc_lookup_tcp")
+_CASTS = (
+    *("tcp_sock", "sk_fullsock", "skc_to_tcp_sock", "skc_to_tcp6_sock", "skc_to_udp6_sock"),
+    *("skc_to_mptcp_sock", "skc_to_tcp_timewait_sock", "skc_to_tcp_request_sock"),
+)
+"""Helpers whose result is their argument by another name: it is held by the same reference."""
 _MAX_ERRNO = 4095
 _SPIN_UNLOCK = 94
 
@@ -213,7 +223,6 @@ def _result(walk: Walk, call: arguments.Call) -> Register:
     """What R0 is after the call."""
     row = call.helper
     result = row.result
-    slot = walk.slot
     null = MAYBE_NULL if result.null else 0
     if result.kind == "void":
         return UNINITIALISED
@@ -235,22 +244,34 @@ def _result(walk: Walk, call: arguments.Call) -> Register:
     if result.kind == "map_value":
         facts = call.map
         assert facts is not None
-        if facts.type in arguments.SOCKET_MAPS:
-            raise undecided("sockets out of maps")  # the look-up holds a reference to the socket
+        if row.name == "map_lookup_elem" and facts.type in arguments.SOCKET_MAPS:
+            return _acquired(walk, MAP_VALUE | null, object=facts)
         if row.name == "map_lookup_elem" and 0 <= call.key < facts.max_entries:
             number = walk.new_id() if branches.has_lock(facts) else 0
             return pointer(MAP_VALUE, object=facts, id=number)
         return pointer(MAP_VALUE | null, object=facts, id=walk.new_id())
     if result.kind == "mem" and row.name == "ringbuf_reserve":
-        walk.new_id()  # the kernel numbers the null check before the reference
-        reference = walk.new_id()
-        walk.state.references = (*walk.state.references, Reference(reference, slot))
-        kind = MEMORY | RINGBUF | MAYBE_NULL
-        return pointer(kind, id=reference, ref=reference, room=call.memory)
-    if result.kind == "btf_id" and result.btf and not null:
+        return _acquired(walk, MEMORY | RINGBUF | null, room=call.memory)
+    made = None
+    if result.kind in _SOCKET_RESULTS:
+        made = pointer(_SOCKET_RESULTS[result.kind] | null)
+    elif result.kind == "btf_id" and result.btf:
         flags = TRUSTED if "trusted" in result.flags else 0
-        return structures.named(walk, result.btf, flags)
+        made = structures.named(walk, result.btf, flags | null)
+    if made is not None:
+        if row.name in _ACQUIRES:
+            return _acquired(walk, made.kind)
+        reference = call.reference if row.name in _CASTS else 0
+        return made._replace(id=walk.new_id() if null else 0, ref=reference)
     raise undecided(f"what bpf_{row.name} returns")
+
+
+def _acquired(walk: Walk, kind: int, **fields: Any) -> Register:
+    """A pointer with a reference of its own, which must be released unless it is null."""
+    walk.new_id()  # the kernel numbers the null check before the reference
+    reference = walk.new_id()
+    walk.state.references = (*walk.state.references, Reference(reference, walk.slot))
+    return pointer(kind, id=reference, ref=reference, **fields)
 
 
 def _changes_sockets(walk: Walk, row: Helper) -> bool:

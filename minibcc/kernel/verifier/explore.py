@@ -27,9 +27,7 @@ from minibcc.kernel.verifier.state import (
     BASE,
     BTF,
     CTX,
-    SOCK_COMMON,
-    SOCKET,
-    TCP_SOCK,
+    SOCKETS,
     UNTRUSTED,
     Frame,
     Link,
@@ -49,7 +47,7 @@ if TYPE_CHECKING:
 
 _MAX_ASIDE = 8192
 ALL_REGISTERS = 0x3FF
-_CONVERTED = {CTX, SOCKET, SOCK_COMMON, TCP_SOCK, BTF}
+_CONVERTED = {CTX, *SOCKETS, BTF}
 _CALL = JMP | CALL
 _EXIT = JMP | EXIT
 

@@ -27,6 +27,7 @@ from minibcc.kernel.verifier.state import (
     SOCKET,
     STACK,
     TCP_SOCK,
+    XDP_SOCK,
     Refused,
     Register,
     kind_name,
@@ -44,6 +45,7 @@ _ALIGNED_NAMES = {
     SOCKET: "sock ",
     SOCK_COMMON: "sock_common ",
     TCP_SOCK: "tcp_sock ",
+    XDP_SOCK: "xdp_sock ",
 }
 _DEVICES = (MapType.DEVMAP, MapType.DEVMAP_HASH)
 _BOUNDS_CODES = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags
 from minibcc.isa import opcodes
-from minibcc.kernel.verifier import context, grants, locks, stack, structures
+from minibcc.kernel.verifier import context, grants, locks, sockets, stack, structures
 from minibcc.kernel.verifier.operands import source, target
 from minibcc.kernel.verifier.state import (
     ANY_NUMBER,
@@ -28,10 +28,8 @@ from minibcc.kernel.verifier.state import (
     PACKET_META,
     READ_ONLY,
     SCALAR,
-    SOCK_COMMON,
-    SOCKET,
+    SOCKETS,
     STACK,
-    TCP_SOCK,
     UNTRUSTED,
     Refused,
     Register,
@@ -114,8 +112,8 @@ def read_memory(
         return ANY_NUMBER
     if kind == MAP:
         return context.map_field(walk, base, register, inside, size)
-    if base_kind in (SOCKET, SOCK_COMMON, TCP_SOCK):
-        raise undecided("fields of sockets")
+    if base_kind in SOCKETS:
+        return sockets.load(base, register, inside, size)
     if base_kind == BTF:
         return structures.load(walk, base, register, inside, size)
     raise grants.no_memory(base, register)
@@ -169,8 +167,9 @@ def write_memory(
     if kind & BASE == BTF:
         message = "only read is supported"
         raise Refused(EACCES, "verify/read-only", message)
-    if kind & BASE in (SOCKET, SOCK_COMMON, TCP_SOCK):
-        raise undecided("writes to sockets")
+    if kind & BASE in SOCKETS:
+        message = f"R{register} cannot write into {kind_name(kind)}"
+        raise Refused(EACCES, "verify/read-only", message)
     raise grants.no_memory(base, register)
 
 
@@ -194,7 +193,7 @@ def store(walk: Walk, insn: Instruction) -> None:
 
 def _atomic_place(base: Register, register: int) -> None:
     kind = base.kind & BASE
-    if kind in (CTX, PACKET, PACKET_META, SOCKET, SOCK_COMMON, TCP_SOCK):
+    if kind in (CTX, PACKET, PACKET_META, *SOCKETS):
         message = f"BPF_ATOMIC stores into R{register} {kind_name(base.kind)} is not allowed"
         raise Refused(EACCES, "verify/bad-pointer", message)
 

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     MEMORY,
     FUNCTION,
     MAP_KEY,
-) = range(16)
+    XDP_SOCK,
+) = range(17)
 BASE = 0xFF
 MAYBE_NULL = 1 << 8
 READ_ONLY = 1 << 9
@@ -63,6 +64,7 @@ _NAMES = {
     MEMORY: "mem",
     FUNCTION: "func",
     MAP_KEY: "map_key",
+    XDP_SOCK: "xdp_sock",
 }
 _PREFIXES = (
     (READ_ONLY, "rdonly_"),
@@ -70,6 +72,9 @@ _PREFIXES = (
     (UNTRUSTED, "untrusted_"),
     (TRUSTED, "trusted_"),
 )
+
+
+SOCKETS = (SOCK_COMMON, SOCKET, TCP_SOCK, XDP_SOCK)
 
 
 def kind_name(kind: int) -> str:

@@ -128,6 +128,30 @@ def load(walk: Walk, base: Register, register: int, offset: int, size: int) -> R
     raise Refused(EACCES, "verify/modified-pointer", message)
 
 
+def holds(struct: Struct, offset: int, name: str) -> bool:
+    """Whether a structure of that name lies at `offset` of `struct` (``btf_struct_ids_match``)."""
+    found: Type | None = struct
+    while isinstance(found, Struct):
+        if not offset and found.name == name:
+            return True
+        if not 0 <= offset < found.size:
+            return False
+        found, offset = _inside(found, offset)
+    return False
+
+
+def _inside(struct: Struct, offset: int) -> tuple[Type | None, int]:
+    """What begins at or before `offset` of a structure and reaches beyond, and how far in."""
+    for member in struct.members:
+        inside, kind = offset - member.offset // 8, strip(member.type)
+        if not member.bits and 0 <= inside < size_of(member.type):
+            while isinstance(kind, Array):
+                kind = strip(kind.of)
+                inside %= size_of(kind) or 1
+            return kind, inside
+    return None, 0
+
+
 def _bad_field(message: str, errno: int = EACCES) -> Refused:
     return Refused(errno, "verify/memory-bounds", message)
 

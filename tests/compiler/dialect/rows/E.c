@@ -222,7 +222,6 @@ BPF_CPUMAP(cpus, 1);
 int f(struct xdp_md *ctx) { return cpus.redirect_map(0, 0); }
 
 /// E14 BPF_XSKMAP
-/// lacks sockets out of maps
 /// load XDP
 /// returns 2
 BPF_XSKMAP(sockets, 8);

@@ -205,7 +205,6 @@ int f(void *ctx)
 }
 
 /// Q11 BPF_SK_STORAGE
-/// lacks sockets as arguments
 /// load CGROUP_SKB
 BPF_SK_STORAGE(marks, u64);
 int f(struct __sk_buff *skb)
