@@ -29,7 +29,6 @@ _KINDS = {
     "sock_common": "a socket",
     "tcp_sock": "a socket",
     "xdp_sock": "a socket",
-    "xdp_sock": "a socket",
     "inv": "nothing known",
 }
 _NAMED = {"a map's value": "a value of ", "a map": "the map ", "a map's key": "a key of "}
