@@ -328,7 +328,7 @@ class Jit:
         imports = {symbol: _address(callback) for symbol, callback in callbacks.items()}
         for symbol in symbols:
             if symbol.startswith(NATIVE):
-                imports[symbol] = llvm.natives[symbol.removeprefix(NATIVE)]
+                imports[symbol] = llvm.natives(level)[symbol.removeprefix(NATIVE)]
         library = llvm.load(code, imports, [f"f{start}" for start in image.starts])
         functions: dict[int, Callable[..., int]] = {
             start: _FUNCTION(library[f"f{start}"]) for start in image.starts

@@ -11,6 +11,7 @@ What LLVM does not catch itself ends the process, hence every module is verified
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ class Session:
         self.objects = Objects(identity, user_cache())
         self.linker: Any = None
         self.libraries = 0
+        self.operations: dict[bool, Any] = {}
         self._machines: dict[int, Any] = {}
         self._pipelines: dict[Level, Any] = {}
         self.header = (
@@ -97,18 +99,26 @@ class Session:
         code: bytes = machine.emit_object(module)
         return code
 
-    @functools.cached_property
-    def natives(self) -> Any:
-        """The map operations of `natives.c`, addresses by name."""
-        made = self.objects.get(("natives",), self._natives)
-        return self.load(made.code, {}, list(made.symbols))
+    def natives(self, level: Level) -> Any:
+        """The map operations of `natives.c` for programs of a level, addresses by name."""
+        careful = level.optimize > 0
+        if careful not in self.operations:
+            made = self.objects.get(("natives", str(careful)), lambda: self._natives(careful))
+            self.operations[careful] = self.load(made.code, {}, list(made.symbols))
+        return self.operations[careful]
 
-    def _natives(self) -> Object:
-        """Compiles them, which takes some 50 ms."""
+    def _natives(self, careful: bool) -> Object:
+        """Compiles them: as a program's first code, in some 10 ms, or well, in some 60."""
         from importlib.resources import files
 
         text = files("minibcc.kernel.vm").joinpath("natives.ll").read_text()
-        module = self.llvm.parse_assembly(f"{self.header}\n{text}")
+        names = tuple(re.findall(r"^define dso_local \w+ @(\w+)", text, re.M))
+        text = f"{self.header}\n{text}"
+        return Object(names, self._careful(text) if careful else self.compile(text, GOOD))
+
+    def _careful(self, text: str) -> bytes:
+        """Calls are replaced by what they call. (All that -O3 does takes ten times as long.)"""
+        module = self.llvm.parse_assembly(text)
         module.verify()
         machine = self.machine(1)
         options = self.llvm.create_pipeline_tuning_options(speed_level=2)
@@ -118,12 +128,8 @@ class Session:
             getattr(manager, f"add_{name}_pass")()
         manager.run(module, builder)
         _dispose(manager)
-        names = [
-            function.name
-            for function in module.functions
-            if not function.is_declaration and function.linkage == self.llvm.Linkage.external
-        ]
-        return Object(tuple(names), machine.emit_object(module))
+        code: bytes = machine.emit_object(module)
+        return code
 
     def _pipeline(self, machine: Any, level: Level) -> tuple[Any, Any]:
         options = self.llvm.create_pipeline_tuning_options(speed_level=level.optimize or 2)
