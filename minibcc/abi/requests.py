@@ -389,9 +389,23 @@ class RawTracepointOpen(Request[int]):
 
 
 class LinkCreate(Request[int]):
+    """Answers a descriptor. The last three say what an iterator goes over
+    (``union bpf_iter_link_info``): a map, a task, a process."""
+
     command = Command.LINK_CREATE
     prog_fd: int
     target_fd: int
     """A descriptor, or the index of a network device."""
     attach_type: AttachType
+    flags: int = 0
+    map_fd: int | None = None
+    tid: int = 0
+    pid: int = 0
+
+
+class IterCreate(Request[int]):
+    """Answers a descriptor to read what the iterator of a link writes."""
+
+    command = Command.ITER_CREATE
+    link_fd: int
     flags: int = 0

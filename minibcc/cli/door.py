@@ -13,6 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from minibcc.abi.requests import (
+    IterCreate,
     LinkCreate,
     MapUpdate,
     ProgAttach,
@@ -72,7 +73,7 @@ class QuietDoor:
     def bpf(self, request: Request[R], /) -> R:
         answer: Any
         match request:
-            case RawTracepointOpen() | LinkCreate():
+            case RawTracepointOpen() | LinkCreate() | IterCreate():
                 answer = self.descriptor()
             case ProgAttach() | ProgDetach():
                 answer = None

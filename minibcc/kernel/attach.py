@@ -21,7 +21,13 @@ from minibcc.kernel.objects import Link, Program
 from minibcc.machine.hooks import Point
 
 if TYPE_CHECKING:
-    from minibcc.abi.requests import LinkCreate, ProgAttach, ProgDetach, RawTracepointOpen
+    from minibcc.abi.requests import (
+        IterCreate,
+        LinkCreate,
+        ProgAttach,
+        ProgDetach,
+        RawTracepointOpen,
+    )
     from minibcc.kernel.kernel import Kernel
     from minibcc.machine.hooks import Event
 
@@ -195,11 +201,22 @@ def create_link(kernel: Kernel, request: LinkCreate) -> int:
     if kind in (ProgType.TRACING, ProgType.LSM):
         if request.attach_type != program.request.expected_attach_type:
             raise failure(EINVAL)
+        if request.attach_type == AttachType.TRACE_ITER:
+            from minibcc.kernel import iterators
+
+            return iterators.create_link(kernel, program, request)
         return _link_traced(kernel, program)
     if kind in (ProgType.XDP, ProgType.SCHED_CLS):
         link_type, device, detach = network.attach(kernel, program, request)
         return _link(kernel, link_type, program, device, detach, request.attach_type)
     raise failure(EINVAL)
+
+
+def create_iterator(kernel: Kernel, request: IterCreate) -> int:
+    """BPF_ITER_CREATE."""
+    from minibcc.kernel import iterators
+
+    return iterators.create(kernel, request)
 
 
 # --- cgroups, sockets and their like ----------------------------------------------------------

@@ -221,4 +221,5 @@ COMMANDS: dict[type[Request[Any]], Callable[[Kernel, Any], Any]] = {
     requests.BtfLoad: _btf_load,
     requests.RawTracepointOpen: attach.open_raw_tracepoint,
     requests.LinkCreate: attach.create_link,
+    requests.IterCreate: attach.create_iterator,
 }

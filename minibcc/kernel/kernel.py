@@ -26,6 +26,7 @@ from minibcc.machine.memory import BadAddress
 
 if TYPE_CHECKING:
     from minibcc.btf.types import Type
+    from minibcc.kernel.iterators import Sequence
     from minibcc.kernel.maps.base import Map
     from minibcc.kernel.packets import Packet
     from minibcc.kernel.vm.execution import Engine, Image
@@ -108,6 +109,9 @@ class Kernel:
         self.contexts = ContextPool(memory)
         self.packets: dict[int, Packet] = {}
         """Packets under way, by the address of their context."""
+        self.sequences: dict[int, Sequence] = {}
+        """What open iterators write to, by address; `sessions` counts them."""
+        self.sessions = 0
         self.environment = Environment(MachineTypes(machine), machine.cpus, probe_loads=True)
         self.map_at: dict[int, Map] = {}
         """Maps by the address that programs hold."""

@@ -99,10 +99,13 @@ class IdTable(Generic[T]):
 
     def get(self, number: int) -> T:
         """Raises ENOENT."""
-        found = self._objects.get(number)
+        found = self.find(number)
         if found is None:
             raise failure(ENOENT)
         return found
+
+    def find(self, number: int) -> T | None:
+        return self._objects.get(number)
 
     def after(self, number: int) -> int:
         """The lowest id above `number`; raises ENOENT. (Ids only grow: the table is in order.)"""

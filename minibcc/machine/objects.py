@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from minibcc.btf.types import Struct
 from minibcc.machine import tasks
+from minibcc.machine.areas import PAGE_SHIFT, areas
 from minibcc.machine.files import (
     FILE_STRIDE,
     FILE_SYSTEMS,
     FILES,
     FIRST_INODE,
     TERMINAL,
+    OpenFile,
     directory,
     file_system,
 )
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minibcc.btf.types import Type
+    from minibcc.machine.areas import Area
     from minibcc.machine.machine import Machine
     from minibcc.machine.tasks import Task
 
@@ -52,9 +55,14 @@ CGROUP_NODES = 0xFFFF_888F_0000_0000
 EXECUTIONS = 0xFFFF_8890_0000_0000
 SIGNALS = 0xFFFF_8891_0000_0000
 NAMESPACES = 0xFFFF_8892_0000_0000
+AREAS = 0xFFFF_8893_0000_0000
+MAPPED_FILES = 0xFFFF_8894_0000_0000
 NAMESPACE_STRIDE = 0x2000
 TRANSFER_STRIDE = 0x100
 EXECUTION_STRIDE = 0x400
+AREA_STRIDE = 0x100
+AREAS_MAX = 16
+"""Places of areas that a task has."""
 PATH_MAX = 4096
 
 NAMESPACE_KINDS = (
@@ -91,11 +99,12 @@ class Objects:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self._families = dict(BY_STRETCH)
         self._structs: dict[str, tuple[Type | None, Places]] = {}
 
     def read(self, address: int, size: int) -> bytes | None:
         """`size` bytes of the structure that holds `address`; None if none holds them all."""
-        family = BY_STRETCH.get(address // FAMILY)
+        family = self._families.get(address // FAMILY)
         if family is not None:
             number, offset = divmod(address - family.bottom, family.stride)
             parts = family.parts(self, number)
@@ -110,6 +119,10 @@ class Objects:
         stride = OPERATIONS_SIZE if family is None else family.stride
         content = content.ljust(stride, b"\0")
         return content[offset : offset + size] if offset + size <= len(content) else None
+
+    def serve(self, family: Family) -> None:
+        """Structures of somebody else's (BPF's own) lie in memory, too."""
+        self._families[family.bottom // FAMILY] = family
 
     def _lay_out(self, name: str, values: Values) -> bytes:
         if name not in self._structs:
@@ -128,6 +141,11 @@ class Objects:
                 }
                 return [("file_operations", values)], address - start
         return None, 0
+
+    def size(self, struct: str) -> int:
+        """Bytes of a structure; 0 if this kernel lacks it."""
+        type = self.machine.type(struct)
+        return type.size if isinstance(type, Struct) else 0
 
     def offset(self, struct: str, member: str) -> int:
         """Where a member lies, in bytes; 0 if this kernel lacks it."""
@@ -150,6 +168,12 @@ class Objects:
 
     def inode(self, path: str) -> int:
         return INODES + self.machine.files.number(path) * 0x400
+
+    def mapped_file(self, path: str) -> int:
+        return MAPPED_FILES + self.machine.files.number(path) * FILE_STRIDE
+
+    def area_address(self, task: Task, area: Area) -> int:
+        return AREAS + (task.slot * AREAS_MAX + area.number) * AREA_STRIDE
 
     def path_name(self, path: str) -> int:
         """A C string with the whole path."""
@@ -211,7 +235,28 @@ class Objects:
         if (task := self.machine.task_of(slot)) is None:
             return None
         start, end = ARGUMENTS, ARGUMENTS + len(argument_block(task))
-        return [("mm_struct", {"arg_start": start, "arg_end": end, "env_start": end})]
+        values: Values = {"arg_start": start, "arg_end": end, "env_start": end}
+        if task.executable:
+            values["exe_file"] = self.mapped_file(task.executable)
+        return [("mm_struct", values)]
+
+    def area(self, number: int) -> Parts:
+        """``struct vm_area_struct``, the n-th of a task."""
+        slot, number = divmod(number, AREAS_MAX)
+        task = self.machine.task_of(slot)
+        known = areas(task) if task is not None else ()
+        if number >= len(known):
+            return None
+        area = known[number]
+        values: Values = {
+            "vm_start": area.start,
+            "vm_end": area.end,
+            "vm_flags": area.flags,
+            "vm_mm": MEMORIES + slot * 0x1000,
+            "vm_pgoff": 0 if area.path else area.start >> PAGE_SHIFT,
+            "vm_file": self.mapped_file(area.path) if area.path else 0,
+        }
+        return [("vm_area_struct", values)]
 
     def signal(self, slot: int) -> Parts:
         return [("signal_struct", {"nr_threads": 1})] if self.machine.task_of(slot) else None
@@ -256,10 +301,16 @@ class Objects:
 
     # --- what files have ----------------------------------------------------------------------
 
+    def mapped(self, number: int) -> Parts:
+        """``struct file`` of a program or a library that processes have in their memory."""
+        path = self.machine.files.path(number)
+        return None if path is None else self._file(OpenFile(0, path))
+
     def file(self, number: int) -> Parts:
         file = self.machine.files.opened(number)
-        if file is None:
-            return None
+        return None if file is None else self._file(file)
+
+    def _file(self, file: OpenFile) -> Parts:
         readable, writable = (file.flags & 3) != 1, (file.flags & 3) != 0
         values: Values = {
             "f_path.dentry": self.dentry(file.path),
@@ -387,7 +438,9 @@ FAMILIES = (
     Family(CGROUPS, 0x1000, Objects.cgroup),
     Family(CGROUP_NODES, 0x100, Objects.cgroup_node),
     Family(NAMESPACES, NAMESPACE_STRIDE, Objects.namespace),
+    Family(AREAS, AREA_STRIDE, Objects.area),
     Family(FILES, FILE_STRIDE, Objects.file),
+    Family(MAPPED_FILES, FILE_STRIDE, Objects.mapped),
     Family(DENTRIES, 0x100, Objects.dentry_parts),
     Family(INODES, 0x400, Objects.inode_parts),
     Family(NAMES, PATH_MAX, Objects.name),

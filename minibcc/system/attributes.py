@@ -284,7 +284,17 @@ def _raw_tracepoint_open(system: LinuxSystem, q: r.RawTracepointOpen) -> int:
 
 
 def _link_create(system: LinuxSystem, q: r.LinkCreate) -> int:
-    return call(system, q.command, "4I", q.prog_fd, q.target_fd, q.attach_type, q.flags)[0]
+    memory = Memory()
+    chosen = struct.pack("<3I", q.tid if q.map_fd is None else q.map_fd, q.pid, 0)
+    asked = chosen if any(chosen) else b""
+    return call(
+        system, q.command, "4IQ2I",
+        q.prog_fd, q.target_fd, q.attach_type, q.flags, memory.give(asked), len(asked), 0,
+    )[0]  # fmt: skip
+
+
+def _iter_create(system: LinuxSystem, q: r.IterCreate) -> int:
+    return call(system, q.command, "2I", q.link_fd, q.flags)[0]
 
 
 HANDLERS: Final[dict[type[r.Request[Any]], Callable[[LinuxSystem, Any], Any]]] = {
@@ -320,4 +330,5 @@ HANDLERS: Final[dict[type[r.Request[Any]], Callable[[LinuxSystem, Any], Any]]] =
     r.BtfLoad: _btf_load,
     r.RawTracepointOpen: _raw_tracepoint_open,
     r.LinkCreate: _link_create,
+    r.IterCreate: _iter_create,
 }

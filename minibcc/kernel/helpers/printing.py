@@ -45,7 +45,7 @@ class RunReader:
         return text
 
 
-def _message(run: Run, format: int, size: int, arguments: Sequence[int]) -> bytes:
+def message(run: Run, format: int, size: int, arguments: Sequence[int]) -> bytes:
     """Raises BadFormat."""
     text, nul, _ = bytes(run.memory.view(format, size & MASK32)).partition(b"\0")
     if not nul:
@@ -53,7 +53,7 @@ def _message(run: Run, format: int, size: int, arguments: Sequence[int]) -> byte
     return format_message(text, arguments, RunReader(run))
 
 
-def _array(run: Run, data: int, size: int) -> tuple[int, ...]:
+def arguments_in(run: Run, data: int, size: int) -> tuple[int, ...]:
     """Arguments that come as an array of 64-bit values. Raises BadFormat."""
     size &= MASK32
     if size % 8 or size > MAX_ARGUMENTS * 8 or (size and not data):
@@ -70,7 +70,7 @@ def _trace(run: Run, message: bytes) -> int:
 @helper("trace_printk")
 def trace_printk(run: Run, format: int, size: int, a: int, b: int, c: int) -> int:
     try:
-        return _trace(run, _message(run, format, size, (a, b, c)))
+        return _trace(run, message(run, format, size, (a, b, c)))
     except BadFormat:
         return -EINVAL
 
@@ -78,7 +78,7 @@ def trace_printk(run: Run, format: int, size: int, a: int, b: int, c: int) -> in
 @helper("trace_vprintk")
 def trace_vprintk(run: Run, format: int, size: int, data: int, length: int, r5: int) -> int:
     try:
-        return _trace(run, _message(run, format, size, _array(run, data, length)))
+        return _trace(run, message(run, format, size, arguments_in(run, data, length)))
     except BadFormat:
         return -EINVAL
 
@@ -88,7 +88,7 @@ def snprintf(run: Run, target: int, size: int, format: int, data: int, length: i
     """The length that the whole text needs, with its NUL."""
     size &= MASK32
     try:
-        arguments = _array(run, data, length)
+        arguments = arguments_in(run, data, length)
         text = read_string(run, read_kernel, format, MAX_MESSAGE)[:-1]
         message = format_message(text, arguments, RunReader(run))
     except BadFormat:

@@ -35,6 +35,7 @@ MODULES = (
     "iteration",
     "sockets",
     "dynptr",
+    "sequence",
 )
 """The families, each a module of this package, the often used first: a look-up goes through them
 in this order, and what it does not reach is not imported."""

@@ -209,7 +209,6 @@ LSM_PROBE(file_open, struct file *file)
 }
 
 /// A12 iterator
-/// lacks bpf_seq_write
 /// load TRACING
 BPF_ITER(task)
 {
@@ -236,7 +235,6 @@ BPF_ITER(task)
 }
 
 /// A12 iterator of open files
-/// lacks bpf_seq_write
 /// load TRACING
 BPF_ITER(task_file)
 {
