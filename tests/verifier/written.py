@@ -119,5 +119,5 @@ def program(text: str) -> tuple[tuple[Instruction, ...], tuple[tuple[int, Func],
             continue
         lines.append(line)
         if words and not words.startswith("#") and not re.fullmatch(r"[\w.]+:", words):
-            slot += 2 if "(18)" in words else 1
+            slot += 2 if "(18)" in words or "= map[" in words else 1
     return tuple(assemble("\n".join(lines), NAMES)), tuple(functions)

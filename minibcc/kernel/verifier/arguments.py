@@ -12,13 +12,14 @@ from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapType
-from minibcc.kernel.verifier import context, grants, locks, stack, structures
+from minibcc.kernel.verifier import context, dynptrs, grants, locks, stack, structures
 from minibcc.kernel.verifier.form import MAX_OFFSET
 from minibcc.kernel.verifier.operands import source
 from minibcc.kernel.verifier.state import (
     BASE,
     BTF,
     CTX,
+    DYNPTR,
     EMPTY,
     FUNCTION,
     MAP,
@@ -72,7 +73,7 @@ _KINDS: dict[str, tuple[tuple[int, ...], str]] = {
     "func": ((FUNCTION,), "func"),
     "spin_lock": ((MAP_VALUE,), "map_value, ptr_"),
     "kptr_xchg_dest": ((MAP_VALUE,), "map_value, ptr_"),
-    "dynptr": ((STACK,), "fp, dynptr_ptr"),
+    "dynptr": ((STACK, DYNPTR), "fp, dynptr_ptr"),
     "btf_id": ((BTF, BTF | TRUSTED), "ptr_, trusted_ptr_, rcu_ptr_"),
     "percpu_btf_id": ((), "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_"),
     "sock_common": (SOCKETS, _SOCKETS),
@@ -88,7 +89,6 @@ _STRUCTURES = {"btf_id_sock_common": "sock_common"}
 """The structure that a pointer must be to, where the helper's row does not name it."""
 _UNDECIDED = {
     "kptr_xchg_dest": "kernel pointers in map values",
-    "dynptr": "dynptrs",
     "percpu_btf_id": "per-CPU kernel variables",
 }
 FREE_OFFSET = {STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, MEMORY, SCALAR}
@@ -100,8 +100,9 @@ class Call:
     `map` is the map it is about, `key` the constant key where known (-1 if not), `size` the
     largest size given, `memory` the fixed size of what it returns, `reference` the reference among
     its arguments, `release` the register whose reference it gives back, `function` the first
-    slot of the function that it calls back. `fills` are (register,
-    size) of memory that it fills whole, from before: uninitialised stack becomes initialised.
+    slot of the function that it calls back, `dynptr` the dynptr among its arguments. `fills`
+    are (register, size) of memory that it fills whole, from before: uninitialised stack becomes
+    initialised.
     """
 
     def __init__(self, helper: Helper) -> None:
@@ -113,6 +114,7 @@ class Call:
         self.reference = 0
         self.release = 0
         self.function = 0
+        self.dynptr: Register | None = None
         self.fills: tuple[int, int] | None = None
         self.raw = False
 
@@ -138,7 +140,9 @@ def check(walk: Walk, call: Call, position: int, wanted: ValueType) -> None:
         _right_kind(register, number, wanted)
         _right_offset(register, number, wanted)
     if "release" in wanted.flags:
-        if not register.ref and not is_null(register):
+        if kind == "dynptr":
+            dynptrs.acquired(walk, number, register)
+        elif not register.ref and not is_null(register):
             message = f"R{number} must be referenced when passed to release function"
             raise Refused(EINVAL, "verify/argument-type", message)
         call.release = number
@@ -186,7 +190,7 @@ def _right_structure(register: Register, number: int, wanted: ValueType, name: s
 
 
 def _right_offset(register: Register, number: int, wanted: ValueType) -> None:
-    if "release" in wanted.flags:
+    if "release" in wanted.flags and register.kind != STACK:
         if register.off:
             message = (
                 f"R{number} must have zero offset when passed to release func or trusted arg to"
@@ -250,8 +254,12 @@ def _stack(
     low, high = grants.stack(register, number, register.off, size, write)
     frame = walk.grow(register.frame, low)
     if raw and call is not None and register.range.known:
+        if (found := dynptrs.overlapped(frame, low, low + size)) is not None:
+            message = f"potential write to dynptr at off={found} disallowed"
+            raise Refused(EACCES, "verify/dynptr", message)
         call.fills = number, size
         return
+    dynptrs.unread(frame, number, register, low, high + size, size)
     stack.use(walk, frame, low, high + size, write)
 
 
@@ -383,6 +391,10 @@ def _function(walk: Walk, call: Call, number: int, register: Register, wanted: V
     call.function = register.room
 
 
+def _dynptr(walk: Walk, call: Call, number: int, register: Register, wanted: ValueType) -> None:
+    call.dynptr = dynptrs.argument(walk, number, register, wanted) or call.dynptr
+
+
 _JUDGES: dict[str, Callable[[Walk, Call, int, Register, ValueType], None]] = {
     "map_ptr": _map,
     "map_key": _key,
@@ -393,6 +405,7 @@ _JUDGES: dict[str, Callable[[Walk, Call, int, Register, ValueType], None]] = {
     "const_alloc_size_or_zero": _alloc_size,
     "const_str": _string,
     "func": _function,
+    "dynptr": _dynptr,
     "timer": _timer,
     "spin_lock": _lock,
 }

@@ -29,6 +29,7 @@ from minibcc.kernel.verifier.state import (
     SCALAR,
     SOCK_COMMON,
     SOCKET,
+    SPILL,
     TCP_SOCK,
     TRUSTED,
     UNTRUSTED,
@@ -265,7 +266,7 @@ def every(state: State, change: Callable[[Register], Register]) -> None:
     for frame in state.frames:
         frame.registers[:] = [change(register) for register in frame.registers]
         for index, (types, register) in list(frame.stack.items()):
-            if register is not None:
+            if register is not None and types[7] == SPILL:
                 frame.stack[index] = types, change(register)
 
 

@@ -17,6 +17,7 @@ from minibcc.abi.bpf import MapType
 from minibcc.kernel.verifier import frames, structures
 from minibcc.kernel.verifier.state import (
     ANY_NUMBER,
+    DYNPTR,
     FUNCTION,
     MAP,
     MAP_KEY,
@@ -28,7 +29,6 @@ from minibcc.kernel.verifier.state import (
     State,
     is_null,
     pointer,
-    undecided,
 )
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ def _area(walk: Walk, call: Call) -> list[Register]:
 
 
 def _sample(walk: Walk, call: Call) -> list[Register]:
-    raise undecided("dynptrs")
+    sample = pointer(DYNPTR, object="local", id=walk.new_id())
+    return [sample, walk.registers[3]]
 
 
 _ARGUMENTS: dict[str, Callable[[Walk, Call], list[Register]]] = {

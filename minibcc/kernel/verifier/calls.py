@@ -17,6 +17,7 @@ from minibcc.kernel.verifier import (
     branches,
     callbacks,
     context,
+    dynptrs,
     frames,
     grants,
     locks,
@@ -38,6 +39,7 @@ from minibcc.kernel.verifier.state import (
     Reference,
     Refused,
     Register,
+    kind_name,
     pointer,
     scalar,
     undecided,
@@ -188,6 +190,10 @@ def _helper(walk: Walk, insn: Instruction) -> None:
             write_memory(walk, base, number, offset, 1, insn, -2)
     if state.release:
         _release(walk, state)
+    if row.name == "dynptr_from_mem" and walk.registers[1].kind != MAP_VALUE:
+        kind = kind_name(walk.registers[1].kind)
+        message = f"Unsupported reg type {kind} for bpf_dynptr_from_mem data"
+        raise Refused(EACCES, "verify/dynptr", message)
     if state.function:
         callbacks.schedule(walk, state)
     if row.name == "tail_call":
@@ -212,11 +218,16 @@ def _release(walk: Walk, call: arguments.Call) -> None:
     """Gives back a reference: all copies of it are no values any more."""
     reference = call.reference
     state = walk.state
+    register = walk.registers[call.release]
+    if call.dynptr is not None:
+        reference = call.dynptr.ref
     if not any(held.id == reference for held in state.references):
         return
     state.references = tuple(held for held in state.references if held.id != reference)
     branches.every(state, lambda register: ANY_NUMBER if register.ref == reference else register)
     walk.registers = state.frame.registers
+    if call.dynptr is not None:
+        dynptrs.release(walk, register)
 
 
 def _result(walk: Walk, call: arguments.Call) -> Register:
@@ -252,6 +263,8 @@ def _result(walk: Walk, call: arguments.Call) -> Register:
         return pointer(MAP_VALUE | null, object=facts, id=walk.new_id())
     if result.kind == "mem" and row.name == "ringbuf_reserve":
         return _acquired(walk, MEMORY | RINGBUF | null, room=call.memory)
+    if result.kind == "mem" and call.dynptr is not None:
+        return dynptrs.slice_of(call.dynptr, call.memory, walk.new_id())
     made = None
     if result.kind in _SOCKET_RESULTS:
         made = pointer(_SOCKET_RESULTS[result.kind] | null)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from minibcc.kernel.verifier.state import (
     BASE,
     BTF,
+    DYNPTR,
+    DYNPTR_BYTE,
     MAP,
     MAP_KEY,
     MAP_VALUE,
@@ -188,6 +190,8 @@ def register_text(register: Register, frame: int = 0) -> str:
         parts.append("r=" + unsigned_number(register.room & U64))
     if base == MEMORY:
         parts.append("sz=" + unsigned_number(register.room))
+    if base == DYNPTR:
+        parts.append(f"type={register.object}")
     if value.known:
         if value.value:
             parts.append("imm=" + signed_number(value.value))
@@ -196,6 +200,14 @@ def register_text(register: Register, frame: int = 0) -> str:
         if value.bits != (0, U64):
             parts.append("var_off=" + tnum_text(value.bits))
     return f"{out}({','.join(parts)})"
+
+
+def _dynptr_text(register: Register) -> str:
+    parts = [f"id={register.id}"]
+    if register.ref:
+        parts.append(f"ref_id={register.ref}")
+    parts.append("dynptr_id=1")  # Linux takes "this is the first slot" for an id
+    return f"dynptr_{register.object}({','.join(parts)})"
 
 
 def _slot_text(index: int, slot: tuple[bytes, Register | None], frame: int) -> str:
@@ -220,7 +232,10 @@ def state_text(
             out.append(f" R{index}={register_text(register, frame.number)}")
     for index in sorted(frame.stack):
         slot = frame.stack[index]
-        if slot[0] != b"????????" and (slots is None or index in slots):
+        if slot[0][7] == DYNPTR_BYTE and slot[1] is not None:
+            if not slot[1].room and (slots is None or index in slots):
+                out.append(f" fp{-8 * (index + 2)}={_dynptr_text(slot[1])}")
+        elif slot[0] != b"????????" and (slots is None or index in slots):
             out.append(_slot_text(index, slot, frame.number))
     if state.references and state.references[0].id:
         ids = [str(reference.id) for reference in state.references if reference.id]

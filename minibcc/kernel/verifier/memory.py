@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags
 from minibcc.isa import opcodes
-from minibcc.kernel.verifier import context, grants, locks, sockets, stack, structures
+from minibcc.kernel.verifier import context, dynptrs, grants, locks, sockets, stack, structures
 from minibcc.kernel.verifier.operands import source, target
 from minibcc.kernel.verifier.state import (
     ANY_NUMBER,
@@ -83,6 +83,7 @@ def read_memory(
             return stack.read(walk, frame, low, size, wanted)
         if not wanted:
             raise undecided("atomic operations at a variable place of the stack")
+        dynptrs.unread(frame, register, base, low, high + size, size)
         return stack.read_somewhere(walk, frame, low, high + size)
     if kind == MAP_VALUE:
         facts = base.object

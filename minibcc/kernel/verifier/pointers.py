@@ -19,6 +19,7 @@ from minibcc.kernel.verifier.state import (
     BASE,
     BTF,
     CTX,
+    DYNPTR,
     FUNCTION,
     MAP,
     MAP_KEY,
@@ -56,7 +57,7 @@ SYMBOLS = (
     "s>>=",
     "endian",
 )
-_MOVABLE = {CTX, MAP_KEY, MAP_VALUE, STACK, PACKET, PACKET_META, BTF, MEMORY, FUNCTION}
+_MOVABLE = {CTX, MAP_KEY, MAP_VALUE, STACK, PACKET, PACKET_META, BTF, MEMORY, FUNCTION, DYNPTR}
 
 
 def refused(message: str, errno: int = EACCES) -> Refused:

@@ -13,6 +13,7 @@ from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING, NamedTuple
 
 from minibcc.abi.bpf import ProgType
+from minibcc.abi.helpers import value_type
 from minibcc.btf.types import (
     Array,
     Const,
@@ -29,21 +30,22 @@ from minibcc.btf.types import (
     size_of,
     strip,
 )
-from minibcc.kernel.verifier import arguments, branches, context, grants
+from minibcc.kernel.verifier import arguments, branches, context, dynptrs, grants
 from minibcc.kernel.verifier.state import (
     ANY_NUMBER,
     BASE,
     BTF,
     CTX,
+    DYNPTR,
     MAYBE_NULL,
     MEMORY,
     SCALAR,
+    STACK,
     Frame,
     Refused,
     Register,
     is_null,
     pointer,
-    undecided,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.verifier.explore import Walk
 
 _MAX_ARGUMENTS = 5
+_READ = value_type("dynptr|rdonly")
 _WORDS = {
     Ptr: "PTR",
     Array: "ARRAY",
@@ -107,7 +110,7 @@ def prototype(walk: Walk, func: Func) -> Prototype:
         elif _is_context(walk, kind):
             found.append(Argument(CTX))
         elif _is_dynptr(kind):
-            raise undecided("dynptrs as arguments of functions")
+            found.append(Argument(DYNPTR))
         elif not of:
             return _bad("")
         else:
@@ -205,6 +208,16 @@ def _check(walk: Walk, number: int, wanted: Argument) -> Refused | None:
             return refused
         if register.kind != CTX:
             message = f"arg#{number - 1} expects pointer to ctx"
+    elif wanted.kind == DYNPTR:
+        try:
+            if register.kind != STACK:
+                grants.unmodified(register, number)
+            if register.kind not in (STACK, DYNPTR):
+                message = f"arg#{number - 1} expected pointer to stack or const struct bpf_dynptr"
+                return Refused(EINVAL, "verify/argument-type", message)
+            dynptrs.argument(walk, number, register, _READ)
+        except Refused as refused:
+            return refused
     elif not is_null(register):
         return _check_memory(walk, number, register, wanted.size)
     if not message:
@@ -258,6 +271,8 @@ def entry(walk: Walk, start: int) -> Frame:
             value = ANY_NUMBER
         elif argument.kind == CTX:
             value = pointer(CTX)
+        elif argument.kind == DYNPTR:
+            value = pointer(DYNPTR, object="local", id=walk.new_id())
         else:
             value = pointer(MEMORY | MAYBE_NULL, id=walk.new_id(), room=argument.size)
         frame.registers[register] = value

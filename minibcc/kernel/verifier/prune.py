@@ -15,6 +15,7 @@ from minibcc.kernel.verifier import precision
 from minibcc.kernel.verifier.state import (
     ANY_NUMBER,
     BASE,
+    DYNPTR_BYTE,
     EMPTY,
     INVALID,
     MAP_KEY,
@@ -295,6 +296,8 @@ def _same(walk: Walk, old: State, state: State) -> bool:
                 return False
             if x is not None and y is not None and types[7] == SPILL and not _exact(x, y, ids):
                 return False
+            if types[7] == DYNPTR_BYTE and not _same_dynptr(x, y, ids):
+                return False
     return True
 
 
@@ -331,6 +334,7 @@ def _register_covers(old: Register, new: Register, ids: _Ids, within_only: bool)
             and old.object is new.object
             and old.room == new.room
             and within(old.range, new.range)
+            and old.frame == new.frame
             and ids.same(old.id, new.id)
             and ids.same(old.ref, new.ref)
         )
@@ -355,6 +359,15 @@ def _as_register(slot: Slot) -> Register | None:
     return None
 
 
+def _same_dynptr(old: Register | None, new: Register | None, ids: _Ids) -> bool:
+    return (
+        old is not None
+        and new is not None
+        and (old.object, old.room) == (new.object, new.room)
+        and ids.same(old.ref, new.ref)
+    )
+
+
 def _stack_covers(old: Frame, new: Frame, used: int, ids: _Ids, within_only: bool) -> bool:
     """`used` are the slots of the old frame that may still be read."""
     for index, slot in old.stack.items():
@@ -374,6 +387,8 @@ def _stack_covers(old: Frame, new: Frame, used: int, ids: _Ids, within_only: boo
         for kind, new_kind in zip(types, other[0], strict=True):
             if kind in (INVALID, MISC, new_kind):
                 continue
+            return False
+        if types[7] == DYNPTR_BYTE and not _same_dynptr(slot[1], other[1], ids):
             return False
         if types[7] == SPILL:
             a, b = slot[1], other[1]

@@ -11,8 +11,10 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING
 
+from minibcc.kernel.verifier import dynptrs
 from minibcc.kernel.verifier.state import (
     ANY_NUMBER,
+    DYNPTR_BYTE,
     EMPTY,
     INVALID,
     MISC,
@@ -72,6 +74,10 @@ def write(walk: Walk, frame: Frame, offset: int, size: int, insn: Instruction, s
     index = (-offset - 1) >> 3
     aligned = not offset % 8
     slot = frame.stack.get(index, EMPTY)
+    if slot[0][0] == DYNPTR_BYTE:
+        dynptrs.overwritten(walk, frame, index)
+        current = walk.state.frame
+        register, slot = current.registers[source] if source >= 0 else None, EMPTY
     if register is not None and aligned and register.kind == SCALAR:
         fits = width(register) <= 8 * size
         if fits:
@@ -117,6 +123,8 @@ def write_somewhere(
     register = walk.state.frame.registers[source] if source >= 0 else None
     zero = (register is not None and is_null(register)) or (source == -1 and not insn.imm)
     zero_used = False
+    for index in range((-high) >> 3, ((-low - 1) >> 3) + 1):
+        dynptrs.overwritten(walk, frame, index)
     for offset in range(low, high):
         index, byte = (-offset - 1) >> 3, (-offset - 1) % 8
         types = bytearray(frame.stack.get(index, EMPTY)[0])
@@ -140,6 +148,9 @@ def read(walk: Walk, frame: Frame, offset: int, size: int, wanted: bool) -> Regi
     if register is None or types[7] != SPILL:
         if all(types[(first - byte) % 8] == ZEROED for byte in range(size)):
             return number(0)._replace(precise=True)
+        if types[0] == DYNPTR_BYTE:
+            message = f"invalid read from stack off {offset}+0 size {size}"
+            raise Refused(EACCES, "verify/dynptr", message)
         return ANY_NUMBER
     spilled_size = types.count(SPILL)
     link = Link(frame.number, index)

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     FUNCTION,
     MAP_KEY,
     XDP_SOCK,
-) = range(17)
+    DYNPTR,
+) = range(18)
 BASE = 0xFF
 MAYBE_NULL = 1 << 8
 READ_ONLY = 1 << 9
@@ -65,6 +66,7 @@ _NAMES = {
     FUNCTION: "func",
     MAP_KEY: "map_key",
     XDP_SOCK: "xdp_sock",
+    DYNPTR: "dynptr_ptr",
 }
 _PREFIXES = (
     (READ_ONLY, "rdonly_"),
@@ -95,7 +97,8 @@ class Register(NamedTuple):
     pointers of one variable part.
     `ref` is the reference that must be released, `object` the map (`MapFacts`) or the BTF type,
     `room` the size of the memory, the bytes of packet known to be there (negative: beyond or at
-    its end) or the first slot of a function, `frame` whose stack it points into. `precise` says
+    its end) or the first slot of a function, `frame` whose stack it points into
+    (or, of memory, the id of the dynptr that it is a slice of). `precise` says
     that pruning may not generalise its range.
     """
 
@@ -142,7 +145,7 @@ def is_null(register: Register) -> bool:
 
 
 # Bytes of the stack.
-INVALID, SPILL, MISC, ZEROED = b"?"[0], b"r"[0], b"m"[0], b"0"[0]
+INVALID, SPILL, MISC, ZEROED, DYNPTR_BYTE = b"?rm0d"
 
 Slot: TypeAlias = tuple[bytes, Register | None]
 EMPTY: Slot = (b"????????", None)
