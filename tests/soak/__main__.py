@@ -51,6 +51,7 @@ def parent(options: argparse.Namespace) -> int:
     running: list[tuple[int, int, subprocess.Popen[str]]] = []
     totals: dict[str, int] = {}
     failures: list[str] = []
+    done = 0
     while waiting or running:
         while waiting and len(running) < options.jobs:
             count, seed = waiting.pop(0)
@@ -69,15 +70,22 @@ def parent(options: argparse.Namespace) -> int:
             print(f"  FAILED {failures[-1]}", file=sys.stderr)
         for key, value in report.items():
             totals[key] = totals.get(key, 0) + value
-        print(f"seed {seed}: {count} cases, {len(failures)} failures so far", file=sys.stderr)
-    print(f"{options.name}: {options.count} cases from seed {options.seed}")
+        done += count
+        state = f"seed {seed}: {done:,} of {options.count:,} cases, {len(failures)} failures so far"
+        if hasattr(module, "summary"):
+            state += f"; {module.summary(totals)}"
+        print(state, file=sys.stderr, flush=True)
+    print(f"{options.name}: {options.count} cases from seed {options.seed}", flush=True)
     if hasattr(module, "conclude"):
         failures += module.conclude(totals)
     else:
         for key, value in sorted(totals.items()):
             print(f"  {key}: {value}")
-    if hasattr(module, "expected") and options.count >= module.FULL:
-        failures += [f"never ran: {name}" for name in sorted(module.expected() - totals.keys())]
+    if hasattr(module, "expected"):
+        missing = [f"never ran: {name}" for name in sorted(module.expected() - totals.keys())]
+        print("\n".join(f"  {line}" for line in missing or ["everything that is expected ran"]))
+        if options.count >= module.FULL:
+            failures += missing
     for failure in failures:
         print(f"  FAILED {failure}")
     return 1 if failures else 0

@@ -135,6 +135,15 @@ USUAL = {
     "strtoul": (0, 0, 10, 16, 8),
     "redirect_map": (0, 1, 2, 3),
 }
+UNLOCKED = (
+    ProgType.SOCKET_FILTER,
+    ProgType.KPROBE,
+    ProgType.TRACEPOINT,
+    ProgType.PERF_EVENT,
+    ProgType.RAW_TRACEPOINT,
+    ProgType.RAW_TRACEPOINT_WRITABLE,
+)
+"""Types that may not use a map whose values have a lock."""
 SMALL = (0, 0, 0, 1, 2, 3, 4, 8, 14, 20, 34)
 
 TYPES: dict[tuple[ProgType, int], int] = {
@@ -188,7 +197,7 @@ JNE = opcodes.of("jump", "jne")
 JGT_REG = opcodes.of("jump", "jgt", by_reg=True)
 EXIT = Instruction(0x95)
 CALL = 0x85
-TRUSTED_SHARE = 0.12
+TRUSTED_SHARE = 0.08
 FAR = 4096
 """Bytes of a context that are read of; a tracepoint's may be larger."""
 
@@ -200,6 +209,7 @@ class Program(NamedTuple):
     kind: ProgType
     attach: int
     instructions: list[Instruction]
+    functions: list[tuple[int, str]]
     trusting: bool
 
 
@@ -243,7 +253,7 @@ class Writer:
         *("ringbuf_reserve", "ringbuf_submit", "ringbuf_discard", "spin_lock", "spin_unlock"),
         *("dynptr_from_mem", "dynptr_read", "dynptr_write", "dynptr_data"),
         *("ringbuf_reserve_dynptr", "ringbuf_submit_dynptr", "ringbuf_discard_dynptr"),
-        *("get_current_task_btf", "find_vma", "sk_release", "task_pt_regs"),
+        *("get_current_task_btf", "sk_release", "task_pt_regs"),
     }
     """Helpers with a piece of their own, or that are for another one's results."""
 
@@ -252,7 +262,7 @@ class Writer:
         self.fds = fds
         self.kind, self.attach = random.choices(list(TYPES), list(TYPES.values()))[0]
         self.context = context_of(self.kind, self.attach)
-        self.trusting = self.kind == ProgType.LSM or random.random() < TRUSTED_SHARE
+        self.trusting = random.random() < TRUSTED_SHARE
         self.slots: list[Instruction] = []
         self.numbers: set[int] = set()
         self.reserved: set[int] = set()
@@ -273,14 +283,13 @@ class Writer:
         self.numbers = {7, 8, 9}
         self.fill(DATA, VALUE)
         self.block(self.random.randrange(2, 14), 0)
-        self.finish(self.context.returns)
-        done = 0
-        while done < len(self.functions):
-            slot, what = self.functions[done]
-            done += 1
+        self.finish((0, 0) if self.kind == ProgType.LSM else self.context.returns)
+        starts = [(0, "main")]
+        for slot, what in self.functions:  # bodies add to it
+            starts.append((len(self.slots), what))
             self.slots[slot] = self.slots[slot]._replace(imm=len(self.slots) - slot - 1)
             self.body(what)
-        return Program(self.kind, self.attach, self.slots, self.trusting)
+        return Program(self.kind, self.attach, self.slots, starts, self.trusting)
 
     def body(self, what: str) -> None:
         """A called function."""
@@ -404,7 +413,7 @@ class Writer:
             (2, self.goto),
         ]  # fmt: skip
         if self.main:
-            pieces += [(4, self.tail), (3, self.outer)]
+            pieces += [(4, self.tail), (3, self.outer), (3, self.callback), (1, self.lock)]
             if self.context.packet:
                 pieces.append((6, self.packet))
             if self.context.legacy and not self.trusting:
@@ -412,7 +421,7 @@ class Writer:
             if not self.trusting:
                 pieces.append((4, self.task))
             else:
-                pieces += [(8, self.callback), (8, self.dynptr), (3, self.vma), (3, self.lock)]
+                pieces.append((12, self.dynptr))
         weights, functions = zip(*pieces, strict=True)
         for _ in range(items):
             piece = self.random.choices(functions, weights)[0]
@@ -603,6 +612,8 @@ class Writer:
 
     def lock(self) -> None:
         """An element under its lock."""
+        if "spin_lock" not in allowed(self.kind, self.attach) or self.kind in UNLOCKED:
+            return
         self.key("locked")
         if self.random.random() < 0.5:
             self.map(1, "locked")
@@ -623,8 +634,7 @@ class Writer:
             self.put(LDX8, dst=1, src=10, off=POINTER)
             self.helper("spin_unlock", number=False)
 
-        if {"spin_lock"} <= allowed(self.kind, self.attach):
-            self.unless(JEQ, locked, dst=0, imm=0)
+        self.unless(JEQ, locked, dst=0, imm=0)
         self.numbers -= {0, 1, 2, 3, 4, 5}
 
     def outer(self) -> None:
@@ -778,19 +788,6 @@ class Writer:
         self.frame(3, DATA)
         self.put(MOV, dst=4, imm=int(self.random.random() < 0.1))
         self.helper("for_each_map_elem")
-
-    def vma(self) -> None:
-        if "find_vma" not in allowed(self.kind, self.attach) or self.bodies >= 4:
-            return
-        self.bodies += 1
-        self.helper("get_current_task_btf", number=False)
-        self.put(MOV_REG, dst=1, src=0)
-        self.wide(2, self.random.choice((0, 0x40_0000, 0x40_1000)))
-        self.functions.append((len(self.slots), "vma"))
-        self.wide(3, 0, 0, Pseudo.FUNC)
-        self.frame(4, DATA)
-        self.put(MOV, dst=5, imm=0)
-        self.helper("find_vma")
 
     def dynptr(self) -> None:
         """A dynamic pointer's life."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import struct
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from minibcc.abi.requests import (
 )
 from minibcc.btf.encode import encode as encode_types
 from minibcc.btf.layout import Kind
-from minibcc.btf.types import Int, Member, Struct, strip
+from minibcc.btf.types import Func, FuncProto, Int, Member, Param, Ptr, Struct, Type, strip
 from minibcc.isa import opcodes
 from minibcc.isa.instruction import LD_IMM64, encode
 from minibcc.kernel import programs
@@ -53,12 +54,33 @@ LEVELS = (GOOD,) * 7 + (BEST,)
 INT, U64 = Int("int", 4, True), Int("u64", 8, False)
 LOCK = Struct("bpf_spin_lock", 4, (Member("val", Int("u32", 4, False), 0),))
 LOCKED = Struct("locked", 16, (Member("lock", LOCK, 0), Member("value", U64, 64)))
-TYPES = encode_types([INT, U64, LOCKED])
+LONG = Int("long", 8, True)
+
+
+def _function(name: str, *parameters: Type, linkage: int = 0) -> Func:
+    named = (Param(f"r{number}", type) for number, type in enumerate(parameters, 1))
+    return Func(name, FuncProto(LONG, tuple(named)), linkage)
+
+
+FUNCTIONS = {
+    "main": _function("main", Ptr(None), linkage=1),
+    "function": _function("function", U64, U64, U64, U64, U64),
+    "loop": _function("loop", U64, Ptr(None)),
+    "each": _function("each", Ptr(None), Ptr(None), Ptr(None), Ptr(None)),
+}
+"""What the functions of programs are, by what `verified` calls them."""
+TYPES = encode_types([INT, U64, LOCKED, *FUNCTIONS.values()])
 CONTEXT = 1 << 16
 """Bytes of a context that is no packet's: as far as any program may read."""
 TRACED = "do_sys_openat2"
+HOOK = "bpf_lsm_file_open"
 ITERATOR = "bpf_iter_task"
 RAW = "btf_trace_sched_process_exec"
+TARGETS: dict[int, str] = {
+    AttachType.TRACE_ITER: ITERATOR,
+    AttachType.TRACE_RAW_TP: RAW,
+    AttachType.LSM_MAC: HOOK,
+}
 STORAGES = (
     MapType.TASK_STORAGE,
     MapType.SK_STORAGE,
@@ -89,6 +111,7 @@ class World:
     def _make_maps(self) -> None:
         bpf = self.system.bpf
         btf = bpf(BtfLoad(TYPES.data))
+        self.btf = btf
         number, value, locked = map(TYPES.id_of, (INT, U64, LOCKED))
         inner = bpf(verified.INNER)
         for name, (create, uses) in verified.MAPS.items():
@@ -146,9 +169,7 @@ class World:
             for insn in made.instructions
         ]
         made = made._replace(instructions=slots)
-        target = {AttachType.TRACE_ITER: ITERATOR, AttachType.TRACE_RAW_TP: RAW}.get(
-            made.attach, TRACED
-        )
+        target = TARGETS.get(made.attach, TRACED)
         needs = made.kind in (ProgType.TRACING, ProgType.LSM)
         request = ProgLoad(
             made.kind,
@@ -156,6 +177,11 @@ class World:
             expected_attach_type=made.attach,
             attach_btf_id=self._type_id(target) if needs else 0,
             prog_flags=16 if made.kind == ProgType.SYSCALL else 0,
+            prog_btf_fd=self.btf,
+            func_info=b"".join(
+                struct.pack("<II", start, TYPES.id_of(FUNCTIONS[what.rstrip("0123456789")]))
+                for start, what in made.functions
+            ),
         )
         try:
             fd = self._load(request, trusting=made.trusting)
@@ -172,18 +198,14 @@ class World:
         return True
 
     def _load(self, request: ProgLoad, *, trusting: bool) -> int:
-        """Verified; or, where the verifier cannot decide or wants types of functions that are
-        called back, which these programs lack, taken on trust."""
+        """Verified; or, where the verifier cannot decide (dynptrs), taken on trust."""
         try:
             fd = programs.load(self.kernel, request).fd
             self.counts["verified"] += 1
             return fd
         except ProgramRefused as refused:
             reason = refused.refusal
-            undecided = reason is not None and (
-                reason.code == "verify/not-decided" or reason.message == "missing btf func_info"
-            )
-            if not (trusting and undecided):
+            if not trusting or reason is None or reason.code != "verify/not-decided":
                 raise
         judge, programs.verify = programs.verify, trust
         try:
@@ -261,7 +283,7 @@ def _ids(kernel: Any) -> dict[str, int]:
     """Ids of what programs attach to, in the kernel's BTF."""
     if not _known_ids:
         types = kernel.vmlinux.types()
-        for name in (TRACED, ITERATOR, RAW):
+        for name in (TRACED, HOOK, ITERATOR, RAW):
             kind = Kind.TYPEDEF if name == RAW else Kind.FUNC
             _known_ids[name] = types.find_id(kind, name) or 0
     return _known_ids

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import HelperFunction
     from minibcc.kernel.vm.memory import Arena
 
+LONG_NS = HOT_NS >> 3
+"""The most that a run counts for: it may have been interrupted, or have led to compiling."""
 _NUMBER = ctypes.c_uint64
 _CALLBACKS = [ctypes.PYFUNCTYPE(_NUMBER, *[_NUMBER] * count) for count in range(7)]
 _FUNCTION = _CALLBACKS[6]
@@ -117,7 +119,7 @@ class Jit:
         self._native(image)
         started = perf_counter_ns()
         result = self._enter(image, run, arguments, 0)
-        image.spent += perf_counter_ns() - started
+        image.spent += min(perf_counter_ns() - started, LONG_NS)
         if image.spent >= HOT_NS:
             self.improve(image)
         return result
