@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from minibcc.btf.types import Float, Struct, size_of, strip
 from minibcc.compiler import arithmetic as c
 from minibcc.compiler import tree
+from minibcc.compiler.calls import cycles
 from minibcc.compiler.dialect.entry import kind_of
 from minibcc.compiler.dialect.walk import nodes
 
@@ -153,21 +154,20 @@ def _check_division(node: Any, reporter: Reporter) -> None:
 def _check_recursion(
     calls: dict[Function, list[tuple[Function, Call]]], reporter: Reporter
 ) -> None:
-    done: set[Function] = set()
-
-    def visit(function: Function, path: tuple[Function, ...]) -> None:
-        for callee, call in calls.get(function, ()):
-            if callee is function or callee in path:
+    """Each function that calls itself, and the first of several that call each other, once."""
+    order = {caller: number for number, caller in enumerate(calls)}
+    first: dict[Function, Function] = {}
+    for circle in cycles({caller: [callee for callee, _ in calls[caller]] for caller in calls}):
+        first |= dict.fromkeys(circle, min(circle, key=order.__getitem__))
+    told = set()
+    for caller, inside in calls.items():
+        for callee, call in inside:
+            if caller in first and callee in (caller, first[caller]) and callee not in told:
+                told.add(callee)
                 reporter.error(
                     "type/recursion",
                     f"'{callee.name}' calls itself: the depth of calls must be known",
                     call.span,
+                    notes=[f"by way of '{caller.name}'"] if callee is not caller else [],
                     help=["write a loop with a bound"],
                 )
-            elif callee not in done:
-                visit(callee, (*path, function))
-        done.add(function)
-
-    for function in calls:
-        if function not in done:
-            visit(function, ())

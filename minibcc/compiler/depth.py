@@ -13,6 +13,11 @@ from minibcc.errors import CompileError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from minibcc.compiler.preprocess import Token
+    from minibcc.compiler.reporter import Reporter
+
+BRACKETS = 256
+"""How many brackets of any kind may be open at once: clang's number."""
 _DEPTH = 20_000
 """Python calls that may be nested during a compile: a dozen a level of C."""
 
@@ -33,6 +38,17 @@ def deep(file: str, text: str) -> Iterator[None]:
         ) from None
     finally:
         sys.setrecursionlimit(limit)
+
+
+def refuse_brackets(bracket: Token, reporter: Reporter) -> None:
+    """Ends the compilation: `bracket` stands inside of `BRACKETS` others."""
+    reporter.error(
+        "type/too-deep",
+        f"this bracket stands inside of {BRACKETS} others",
+        bracket.span,
+        help=["give the inner parts a variable or a function of their own"],
+    )
+    reporter.check()
 
 
 def _place(problem: RecursionError, file: str) -> Span | None:

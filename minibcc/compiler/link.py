@@ -123,7 +123,7 @@ class _Linker:
         return Code(insns, self.file.relocations.get(section.number, []), lines, stack)
 
     def _refuse_stack(self, name: str, stack: int) -> None:
-        objects = sorted(self.lowered.objects[name].items(), key=lambda item: -item[1])
+        objects = sorted(self.lowered.objects(name).items(), key=lambda item: -item[1])
         largest = ", ".join(f"{variable} ({size} bytes)" for variable, size in objects[:3])
         self.problems.append(
             error(

@@ -96,8 +96,8 @@ def cure(value: Expr, limit: int) -> str:
 
 def written(syntax: Syntax, node: Any, but: str = "") -> bool:
     """Whether the text says this itself, not a macro; `but` is a macro that it may say itself."""
-    for token in syntax.stretches.get(id(node), (node.coord, node.coord)):
-        origin = token.origin
+    for token in syntax.stretch(node):
+        origin = token.origin if token is not None else None
         if origin is not None and (origin.name != but or origin.outer is not None):
             return False
     return True

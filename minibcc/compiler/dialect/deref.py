@@ -20,6 +20,7 @@ bpf_probe_read, which reads either, where programs have that helper.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from minibcc.abi.bpf import ProgType
@@ -31,7 +32,7 @@ from minibcc.compiler.dialect.build import Build
 from minibcc.compiler.dialect.walk import nodes, rebuild
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from minibcc.compiler.kernel import KernelNames
     from minibcc.compiler.reporter import Reporter
@@ -57,6 +58,8 @@ _WRITE = (*_COPIES, "__builtin_memset", "__sync_", "__atomic_")
 """How the builtins begin that write where their first argument points to."""
 _RETURNS_MEMORY = ("map_value", "mem", "socket", "tcp_sock", "sock_common", "mem_or_btf_id")
 
+_Owner: TypeAlias = "Variable | Function | int"
+"""Who holds something; an assignment by its `id`, so that a chain of them is followed once."""
 _Value: TypeAlias = "tuple[int, frozenset[Variable | None]]"
 _NONE: frozenset[Variable | None] = frozenset()
 _OTHER: frozenset[Variable | None] = frozenset((None,))
@@ -73,9 +76,12 @@ class Provenance:
     """
 
     def __init__(self, unit: Unit) -> None:
-        self._kinds: dict[Variable | Function, int] = {}
-        self._targets: dict[Variable | Function, frozenset[Variable | None]] = {}
+        self._kinds: dict[_Owner, int] = {}
+        self._targets: dict[_Owner, frozenset[Variable | None]] = {}
         self._flows: list[tuple[Function | Expr, Expr | int]] = []
+        self._readers: dict[_Owner, set[int]] = {}
+        self._flow = -1  # whose sources are looked at
+        self._known: dict[int, tuple[Expr, _Value]] = {}  # by id; what was asked when all is solved
         self._trusted: set[Variable] = set()
         for function in unit.functions:
             self._collect(function)
@@ -95,8 +101,9 @@ class Provenance:
                     self._initial(variable, initial)
                 case tree.Compound(variable=variable, initial=initial):
                     self._initial(variable, initial)
-                case tree.Assign(place=place, value=value):
-                    self._flows.append((place, value))
+                case tree.Assign(value=value):
+                    self._flows.append((node, value))
+                    self._kinds[id(node)] = 0
                 case tree.Return(value=value) if value is not None:
                     self._flows.append((function, value))
                 case tree.Call():
@@ -126,21 +133,41 @@ class Provenance:
             self._flows.append((target, tree.Load(call.span, None, source)))
 
     def _solve(self) -> None:
-        """Follows the flows until nothing changes."""
-        changed = True
-        while changed:
-            changed = False
-            for to, e in self._flows:
-                kinds, targets = (e, _NONE) if isinstance(e, int) else self._value(e)
-                owners = (to,) if isinstance(to, tree.Function) else self._owners(to)
-                for owner in owners:
-                    if owner is None:
-                        continue
-                    before, known = self._kinds.get(owner, 0), self._targets.get(owner, _NONE)
-                    if kinds | before != before or not targets <= known:
-                        self._kinds[owner] = before | kinds
-                        self._targets[owner] = known | targets
-                        changed = True
+        """Follows each flow, and again when what it read has changed, until nothing changes."""
+        queue = deque(range(len(self._flows)))
+        waiting = set(queue)
+        while queue:
+            self._flow = queue.popleft()
+            waiting.remove(self._flow)
+            to, e = self._flows[self._flow]
+            kinds, targets = (e, _NONE) if isinstance(e, int) else self._value(e)
+            for owner in self._receivers(to):
+                before, known = self._kinds.get(owner, 0), self._targets.get(owner, _NONE)
+                if kinds | before != before or not targets <= known:
+                    self._kinds[owner] = before | kinds
+                    self._targets[owner] = known | targets
+                    again = self._readers.get(owner, set()) - waiting
+                    waiting |= again
+                    queue.extend(sorted(again))
+        self._flow = -1
+
+    def _receivers(self, to: Function | Expr) -> Iterator[_Owner]:
+        """Whose content a flow changes."""
+        if isinstance(to, tree.Function):
+            yield to
+            return
+        if isinstance(to, tree.Assign):
+            yield id(to)
+            to = to.place
+        for variable in self._owners(to):
+            if variable is not None:
+                yield variable
+
+    def _state(self, owner: _Owner) -> _Value:
+        """What a variable or an assignment holds, or a function returns, as far as is known."""
+        if self._flow >= 0:
+            self._readers.setdefault(owner, set()).add(self._flow)
+        return self._kinds.get(owner, 0), self._targets.get(owner, _NONE)
 
     def of(self, e: Expr) -> int:
         """What a value's pointer may be, as a union of DIRECT, TRUSTED and KERNEL; 0 for what is
@@ -163,6 +190,13 @@ class Provenance:
 
     def _value(self, e: Expr) -> _Value:
         """`of` a value, and the variables that it may point to."""
+        if self._flow >= 0:
+            return self._evaluated(e)
+        if id(e) not in self._known:
+            self._known[id(e)] = e, self._evaluated(e)
+        return self._known[id(e)][1]
+
+    def _evaluated(self, e: Expr) -> _Value:
         match e:
             case tree.Load(place=place) | tree.Update(place=place):
                 return self._content(place)
@@ -180,7 +214,7 @@ class Provenance:
             case tree.Comma(right=right):
                 return self._value(right)
             case tree.Assign(value=value):
-                return self._value(value)
+                return self._state(id(e)) if id(e) in self._kinds else self._value(value)
             case tree.StatementExpr(value=value) if value is not None:
                 return self._value(value)
             case tree.Call(callee=callee):
@@ -221,14 +255,15 @@ class Provenance:
             if variable is None:
                 kinds |= KERNEL
                 continue
-            kinds |= self._kinds.get(variable, 0)
-            targets |= self._targets.get(variable, _NONE)
+            state = self._state(variable)
+            kinds |= state[0]
+            targets |= state[1]
         return kinds, targets
 
     def _result(self, callee: tree.Callee) -> _Value:
         match callee:
             case tree.Function():
-                return self._kinds.get(callee, 0), self._targets.get(callee, _NONE)
+                return self._state(callee)
             case tree.Helper(number=number):
                 from minibcc.abi.helpers import row
 

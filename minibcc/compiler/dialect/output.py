@@ -39,10 +39,14 @@ class _Output:
     """The rewrites of one function."""
 
     def __init__(
-        self, function: Function, unit: Unit, names: KernelNames, reporter: Reporter
+        self,
+        function: Function,
+        functions: dict[str, Function],
+        names: KernelNames,
+        reporter: Reporter,
     ) -> None:
         self._function = function
-        self._functions = {item.name: item for item in unit.functions}
+        self._functions = functions
         self._names = names
         self._reporter = reporter
 
@@ -214,6 +218,7 @@ _FORMS: dict[str, Any] = {
 
 def run(unit: Unit, names: KernelNames, reporter: Reporter) -> None:
     """Rewrites every call of the dialect's functions."""
+    functions = {function.name: function for function in unit.functions}
     for function in unit.functions:
-        rewriter = _Output(function, unit, names, reporter)
+        rewriter = _Output(function, functions, names, reporter)
         function.body = transform(function.body, rewriter.change)

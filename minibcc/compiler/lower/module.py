@@ -9,8 +9,10 @@ place.
 from __future__ import annotations
 
 from collections import Counter
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from minibcc.compiler.calls import cycles, reached
 from minibcc.compiler.lower.constants import Constants
 from minibcc.compiler.lower.debuginfo import DebugInfo
 from minibcc.compiler.lower.functions import FunctionLowering
@@ -20,6 +22,8 @@ from minibcc.errors import CompileError
 from minibcc.records import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from minibcc.btf.types import Func
     from minibcc.compiler.tree import Call, Function, Map, Unit, Variable
     from minibcc.diagnostics import Diagnostic, Sources, Span
@@ -40,15 +44,24 @@ target triple = "bpfel"
 
 
 class Lowered(Record):
-    """LLVM assembly; `functions` and `variables` are the ones that it defines, by symbol; `objects`
-    what each function, with all that it calls, keeps on the stack by name, in bytes (before any
-    sharing). `doubtful` says that LLVM may end the process over it."""
+    """LLVM assembly; `functions` and `variables` are the ones that it defines, by symbol; `own`
+    what each function keeps on the stack by name, in bytes (before any sharing), `calls` which
+    others it calls. `doubtful` says that LLVM may end the process over it."""
 
     text: str
     functions: dict[str, Function]
     variables: dict[str, Variable]
-    objects: dict[str, dict[str, int]]
+    own: dict[str, dict[str, int]]
+    calls: Mapping[Function, Collection[Function]]
     doubtful: bool = False
+
+    def objects(self, name: str) -> dict[str, int]:
+        """What a function, with all that it calls, keeps on the stack."""
+        kept: dict[str, int] = {}
+        for callee in reached(self.functions[name], self.calls):
+            for object, size in self.own.get(callee.name, {}).items():
+                kept[object] = max(size, kept.get(object, 0))
+        return kept | self.own.get(name, {})
 
 
 class Module:
@@ -137,7 +150,8 @@ class Module:
             bodies.append((function, self._body(function)))
         self._refuse_wide()
         # LLVM ends the process over a stack that it cannot address, however much of it is shared.
-        self.doubtful |= any(self._frame(function, {}) > _MUCH for function, _ in bodies)
+        frames: dict[Function, int] = {}
+        self.doubtful |= any(self._frame(function, frames) > _MUCH for function, _ in bodies)
         attributes = 'nounwind "no-jump-tables"="true"'
         if self.loops:
             attributes += ' "no-builtins"'
@@ -150,9 +164,14 @@ class Module:
             f"attributes #0 = {{ {attributes} }}",
             self.debug.text(),
         ]
-        objects = {name: self._all_objects(f) for name, f in self._functions.items()}
-        variables = self.constants.variables
-        return Lowered("\n".join(parts), self._functions, variables, objects, self.doubtful)
+        return Lowered(
+            "\n".join(parts),
+            self._functions,
+            self.constants.variables,
+            self._objects,
+            self._calls,
+            self.doubtful,
+        )
 
     def _frame(self, function: Function, known: dict[Function, int]) -> int:
         """Bytes that a function and all that is inlined into it reserve; at most `_MUCH` + 1 (who
@@ -166,13 +185,6 @@ class Module:
             )
             known[function] = min(self._reserved.get(function, 0) + sum(inlined), _MUCH + 1)
         return known[function]
-
-    def _all_objects(self, function: Function) -> dict[str, int]:
-        objects: dict[str, int] = {}
-        for callee in self._reached(function):
-            for name, size in self._objects.get(callee.name, {}).items():
-                objects[name] = max(size, objects.get(name, 0))
-        return objects | self._objects.get(function.name, {})
 
     def _body(self, function: Function) -> str:
         lowering = FunctionLowering(self, function)
@@ -196,17 +208,13 @@ class Module:
         """Whether each call of a function disappears: BCC inlines what is static."""
         if function.linkage != "static" or function.probe is not None:
             return False
-        return function.inline != "never" and function not in self._reached(function)
+        return function.inline != "never" and function not in self._recursive
 
-    def _reached(self, start: Function) -> set[Function]:
-        """What a function calls, and what that calls; itself only if it is recursive."""
-        seen: set[Function] = set()
-        stack = [start]
-        while stack:
-            new = set(self._calls.get(stack.pop(), ())) - seen
-            seen |= new
-            stack += new
-        return seen
+    @cached_property
+    def _recursive(self) -> set[Function]:
+        """Functions that are reached from themselves: a callback may name itself. Asked once all
+        calls are known."""
+        return {function for cycle in cycles(self._calls) for function in cycle}
 
     def _refuse_wide(self) -> None:
         for function, span, count in self._wide:

@@ -37,14 +37,20 @@ class Syntax(Record):
 
     def span(self, node: Any) -> Span:
         """The place of a node."""
-        stretch = self.stretches.get(id(node))
-        if stretch is None:
-            if type(node).__name__ == "BinaryOp":
-                return self.span(node.left).to(self.span(node.right))
-            token = node.coord
-            return token.span if token is not None else Span("<built-in>", 1, 1)
-        first, last = stretch
-        return first.span.to(last.span)
+        first, last = self.stretch(node)
+        return first.span.to(last.span) if first and last else Span("<built-in>", 1, 1)
+
+    def stretch(self, node: Any) -> tuple[Token | None, Token | None]:
+        """The first and last token of a node; None for what is built in."""
+        found = self.stretches.get(id(node))
+        if found is not None:
+            return found
+        if type(node).__name__ != "BinaryOp":
+            return node.coord, node.coord
+        (first, _), (_, last) = self.stretch(node.left), self.stretch(node.right)
+        if first is not None and last is not None:
+            self.stretches[id(node)] = first, last
+        return first, last
 
 
 def parse(preprocessed: Preprocessed, target: Target, reporter: Reporter) -> Syntax:

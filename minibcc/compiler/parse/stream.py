@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from minibcc.compiler.depth import BRACKETS, refuse_brackets
 from minibcc.compiler.parse.attributes import Attribute, double_brackets, read
 from minibcc.compiler.parse.pragmas import Pack, Pragmas
 
@@ -124,6 +125,8 @@ _FLOAT = re.compile(
     r"(?:(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|0[xX][0-9a-fA-F.]+[pP][-+]?\d+)[fFlL]?$"
 )
 _DROPPED = ("__extension__",)
+_OPENING = ("LPAREN", "LBRACKET", "LBRACE")
+_CLOSING = ("RPAREN", "RBRACKET", "RBRACE")
 
 
 class Stream(NamedTuple):
@@ -140,7 +143,7 @@ def convert(tokens: list[Token], reporter: Reporter) -> Stream:
     out: list[Token] = []
     attributes: list[Attribute] = []
     pragmas = Pragmas(reporter)
-    position = 0
+    position = depth = 0
     count = len(tokens)
     while position < count:
         token = tokens[position]
@@ -183,6 +186,9 @@ def convert(tokens: list[Token], reporter: Reporter) -> Stream:
                 )
                 continue
             token.type = name
+            depth = max(depth + (name in _OPENING) - (name in _CLOSING), 0)
+            if depth > BRACKETS:
+                refuse_brackets(token, reporter)
         elif kind == "NUMBER":
             _typed(token)
             if token.type == "NUMBER":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minibcc.compiler.depth import BRACKETS, refuse_brackets
 from minibcc.compiler.preprocess.lexer import Expansion, Token, lex, spell
 
 if TYPE_CHECKING:
@@ -235,6 +236,8 @@ class Macros:
                 depth -= 1
             elif value == "(":
                 depth += 1
+                if depth >= BRACKETS:
+                    refuse_brackets(token, self._reporter)
             elif (
                 value == ","
                 and depth == 0

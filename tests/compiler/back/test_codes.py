@@ -17,7 +17,6 @@ CODES = (
     "type/atomic-result",
     "type/undefined-function",
     "type/unbounded-text",
-    "type/too-deep",
     "type/undefined",
 )
 
