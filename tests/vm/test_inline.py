@@ -19,7 +19,8 @@ from minibcc.isa.instruction import LD_IMM64, Instruction
 from minibcc.isa.text import assemble
 from minibcc.kernel.helpers.registry import implementation
 from minibcc.kernel.maps.hash import HashMap
-from minibcc.kernel.maps.table import BITS, COUNT, LENGTHS, NEWEST, OLDER, OLDEST
+from minibcc.kernel.maps.table import BITS, CHANGES, COUNT, COUNTS, NEWEST, OLDER, OLDEST
+from minibcc.kernel.maps.trie import PrefixTrie
 from minibcc.kernel.system import SimulatedSystem
 from minibcc.kernel.vm.execution import Image, Run
 from minibcc.machine.machine import Machine
@@ -47,6 +48,7 @@ PROGRAMS = {
     "locked": "r4 = 4\ncall map_update_elem#2\nexit",
     "delete": "call map_delete_elem#3\nexit",
 }
+WRITES = ("any", "noexist", "exist", "wrong", "delete")
 NATIVE = {"lookup", "address", "add", "delete"}
 """What never needs Python where the map lies as `natives.c` knows it."""
 
@@ -122,13 +124,16 @@ class Side:
             pass
         if isinstance(self.map, HashMap):
             table = self.map.entries
-            found.append([table.get(field) for field in (COUNT, BITS, LENGTHS)])
+            found.append([table.get(field) for field in (COUNT, BITS, CHANGES)])
             element, order = table.get(NEWEST), []
             while element:
                 order.append(table.slot(element))
                 element = self.memory.load(element + OLDER, 8)
             assert not order or order[-1] == table.slot(table.get(OLDEST))
             found.append(order)
+        if isinstance(self.map, PrefixTrie):
+            counts = bytes(self.memory.view(table.get(COUNTS), 8 * (table.get(BITS) + 1)))
+            found.append((self.map.lengths(), counts))
         return found
 
 
@@ -190,22 +195,26 @@ def test_native_operations_do_what_python_does(shape):
         assert not calls[3]
 
 
-@pytest.mark.parametrize("size", [4, 7, 8, 16, 17])
-def test_native_look_ups_of_prefixes(size):
+@pytest.mark.parametrize("size", [1, 4, 7, 8, 16, 17, 41, 256])
+def test_native_operations_on_prefixes_do_what_python_does(size):
     """The data has `size` bytes; keys and prefixes share their beginnings, or nothing would hit."""
-    request = MapCreate(MapType.LPM_TRIE, 4 + size, 8, 100, MapFlags.NO_PREALLOC)
-    names = {name: PROGRAMS[name] for name in ("address", "any", "delete")}
+    request = MapCreate(MapType.LPM_TRIE, 4 + size, 8, 20, MapFlags.NO_PREALLOC)
+    names = {name: PROGRAMS[name] for name in ("address", *WRITES)}
     sides = [Side(engine, request, names) for engine in ("interpreter", "jit")]
     lengths = st.integers(0, 8 * size) | st.sampled_from([0, 1, 8 * size, 8 * size + 1, 1 << 31])
     data = st.lists(st.sampled_from([0, 1, 0x80, 0xFF]), min_size=size, max_size=size).map(bytes)
-    operations = st.tuples(st.sampled_from(list(names)), lengths, data)
+    values = st.integers(0, 255).map(lambda byte: bytes([byte]) * 8)
+    operations = st.tuples(st.sampled_from(list(names)), lengths, data, values, st.booleans())
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(operations, max_size=40))
     def agree(operations):
-        for name, length, bits in operations:
+        for name, length, bits, value, by_user in operations:
             key = length.to_bytes(4, "little") + bits
-            results = [side.run(name, key, b"12345678") for side in sides]
+            if by_user:
+                results = [side.user(name, key, value) for side in sides]
+            else:
+                results = [side.run(name, key, value) for side in sides]
             assert results[0] == results[1]
             whole = (8 * size).to_bytes(4, "little") + bits
             results = [side.run("address", whole, b"") for side in sides]
@@ -213,7 +222,9 @@ def test_native_look_ups_of_prefixes(size):
         assert sides[0].content() == sides[1].content()
 
     agree()
-    assert not sides[1].calls[1]
+    calls = sides[1].calls
+    assert not calls[1] and not calls[3], "no look-up needs Python, nor does deleting"
+    assert calls[2] <= 3, "only a chunk of new elements does"
 
 
 RECORDS = {

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from minibcc.kernel.vm.layouts import MULTIPLIER, HashLayout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from minibcc.kernel.vm.memory import Arena
 
 MASK = (1 << 64) - 1
@@ -28,15 +30,14 @@ FIRST_CHUNK = 8
 FIELDS = (
     *("buckets", "shift", "free", "fresh", "end", "slots", "used", "count", "limit"),
     *("element_size", "key_size", "key_at", "value_size", "value_at", "plane", "planes"),
-    *("ordered", "locks", "oldest", "newest", "bits", "lengths"),
+    *("ordered", "locks", "oldest", "newest", "bits", "changes", "counts"),
 )
-"""The words at a table's address, those of ``struct table`` in `vm/natives.c`; `lengths`, the
-last, is a set of bits over five words."""
-LENGTHS_WORDS = 5
+"""The words at a table's address, those of ``struct table`` in `vm/natives.c`; a prefix trie adds
+some at the end (`trie.LENGTHS`)."""
 (
     BUCKETS, SHIFT, FREE, FRESH, END, SLOTS, USED, COUNT, LIMIT,
     ELEMENT_SIZE, KEY_SIZE, KEY_AT, VALUE_SIZE, VALUE_AT, PLANE, PLANES,
-    ORDERED, LOCKS, OLDEST, NEWEST, BITS, LENGTHS,
+    ORDERED, LOCKS, OLDEST, NEWEST, BITS, CHANGES, COUNTS,
 ) = range(0, 8 * len(FIELDS), 8)  # fmt: skip
 NEXT, SLOT, OLDER, NEWER = 0, 8, 16, 24
 """Where an element has them; its key lies behind."""
@@ -45,7 +46,8 @@ NEXT, SLOT, OLDER, NEWER = 0, 8, 16, 24
 class HashTable:
     """`limit` elements at most; with `ordered`, a full table forgets the least recently used one
     for a new one. `plane` is the distance from a CPU's value to the next one's, 0 if there is one
-    value for all. An element is known by its address, 0 being none."""
+    value for all. An element is known by its address, 0 being none. Between key and value it has
+    `extra` bytes, and the table `words` of its own behind its fields, for whoever uses it."""
 
     def __init__(
         self,
@@ -57,6 +59,8 @@ class HashTable:
         planes: int = 1,
         ordered: bool = False,
         writable: bool = True,
+        extra: int = 0,
+        words: int = 0,
     ) -> None:
         self.memory = memory
         self.key_size = key_size
@@ -66,14 +70,15 @@ class HashTable:
         self.writable = writable
         self.stride = -(-value_size // 8) * 8
         self.key_at = NEWER + 8 if ordered else SLOT + 8
-        self.value_at = self.key_at + -(-key_size // 8) * 8
+        self.extra_at = self.key_at + -(-key_size // 8) * 8
+        self.value_at = self.extra_at + -(-extra // 8) * 8
         self.size = self.value_at + self.stride * planes
         bits = min(MOST_BITS, max(3, (limit - 1).bit_length()))
         self.shift = 64 - bits
         self.chunks: list[int] = []
         self.elements: list[int] = []
         """The element of each slot."""
-        self.address = memory.allocate(8 * (len(FIELDS) + LENGTHS_WORDS), private=True)
+        self.address = memory.allocate(8 * (len(FIELDS) + words), private=True)
         try:
             self.buckets = memory.allocate(8 << bits, private=True)
         except MemoryError:
@@ -135,6 +140,13 @@ class HashTable:
             return -1
         return bytes(self.memory.view(self.get(USED), end)).find(1, slot)
 
+    def in_use(self) -> Iterator[int]:
+        """The elements, by slot."""
+        slot = self.following(0)
+        while slot >= 0:
+            yield self.elements[slot]
+            slot = self.following(slot + 1)
+
     def find(self, key: bytes) -> int:
         """The element with that key."""
         memory = self.memory
@@ -156,7 +168,7 @@ class HashTable:
         if not element:
             return 0
         memory, first = self.memory, self._bucket(key)
-        padded = key.ljust(self.value_at - self.key_at, b"\0")
+        padded = key.ljust(self.extra_at - self.key_at, b"\0")
         memory.view(element + self.key_at, len(padded))[:] = padded
         memory.store(element + NEXT, 8, memory.load(first, 8))
         memory.store(first, 8, element)

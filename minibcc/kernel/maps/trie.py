@@ -1,15 +1,16 @@
 """The prefix trie: the longest stored prefix of a key wins.
 
 A key is a length in bits and data; only that many bits of the data count. Elements are filed in a
-`HashTable` under the length, as a word, and the masked data; a look-up tries the lengths that
-occur, longest first: the table has them as a set of bits.
+`HashTable` under the length, as a word, and the masked data, and have the key as it was last
+written besides. A look-up tries the lengths that occur, longest first: the table has them as a set
+of bits, and how many prefixes there are of each. All of that is bytes of the arena, which
+`vm/natives.c` works on too.
 Iteration is in Linux's order, longer prefixes before the shorter ones that hold them. Mirrors
 kernel/bpf/lpm_trie.c.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from errno import EINVAL, ENOENT, ENOSPC
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from minibcc.btf.types import Struct, strip
 from minibcc.kernel.errnos import ENOTSUPP, failure
 from minibcc.kernel.maps.base import ACCESS_FLAGS, EXIST, KMALLOC_LIMIT, Map, update_flags_error
 from minibcc.kernel.maps.hash import HashMap
-from minibcc.kernel.maps.table import BITS, LENGTHS, HashTable
+from minibcc.kernel.maps.table import BITS, CHANGES, COUNTS, FIELDS, HashTable
 from minibcc.kernel.vm.layouts import TrieLayout
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 NODE_SIZE = 24
 """Bytes of ``struct lpm_trie_node``."""
 DATA_MAX = 256
+LENGTHS = 8 * len(FIELDS)
+"""Where a table has the set of lengths."""
 
 
 class PrefixTrie(HashMap):
@@ -55,27 +58,36 @@ class PrefixTrie(HashMap):
             raise failure(EINVAL)
 
     def __init__(self, kernel: Kernel, request: MapCreate) -> None:
+        self.bits = 8 * (request.key_size - 4)
         super().__init__(kernel, request)
-        self.bits = 8 * (self.key_size - 4)
-        self.entries.set(BITS, self.bits)
-        self.lengths = Counter[int]()
-        """How many prefixes there are of each length."""
-        self.given: dict[bytes, bytes] = {}
-        """Keys as they were last written, with the bits that do not count, by masked key."""
-        self._ordered: list[bytes] | None = None
+        self._ordered: list[bytes] = []
+        self._stamp = -1
 
     def make_table(self) -> HashTable:
+        made: HashTable | None = None
         try:
-            return HashTable(
+            made = HashTable(
                 self.memory,
                 8 + self.key_size - 4,
                 self.value_size,
                 self.max_entries,
                 writable=not self.flags & MapFlags.RDONLY_PROG,
+                extra=self.key_size,
+                words=self.bits // 64 + 1,
             )
+            self._counts = self.memory.allocate(8 * (self.bits + 1), private=True)
         except MemoryError:
+            if made is not None:
+                made.release()
             self.memory.free(self.address)
             raise
+        made.set(BITS, self.bits)
+        made.set(COUNTS, self._counts)
+        return made
+
+    def release(self) -> None:
+        self.memory.free(self._counts)
+        super().release()
 
     def key_fits(self, key: Type | None) -> bool:
         """``trie_check_btf``: a struct of length and data."""
@@ -95,17 +107,34 @@ class PrefixTrie(HashMap):
 
     def _count(self, length: int, change: int) -> None:
         """There is one prefix more, or less, of a length."""
-        self.lengths[length] += change
-        word, bit = self.entries.address + LENGTHS + 8 * (length // 64), 1 << length % 64
-        known = self.memory.load(word, 8) & ~bit
-        self.memory.store(word, 8, known | bit if self.lengths[length] else known)
-        self._ordered = None
+        memory, table = self.memory, self.entries
+        place = self._counts + 8 * length
+        count = memory.load(place, 8) + change
+        memory.store(place, 8, count)
+        word, bit = table.address + LENGTHS + 8 * (length // 64), 1 << length % 64
+        known = memory.load(word, 8) & ~bit
+        memory.store(word, 8, known | bit if count else known)
+        table.set(CHANGES, table.get(CHANGES) + 1)
+
+    def lengths(self) -> list[int]:
+        """The lengths that occur, longest first."""
+        words = self.memory.view(self.entries.address + LENGTHS, 8 * (self.bits // 64 + 1))
+        known = int.from_bytes(words, "little")
+        found = []
+        while known:
+            found.append(known.bit_length() - 1)
+            known ^= 1 << found[-1]
+        return found
+
+    def _given(self, element: int) -> memoryview:
+        """An element's key as it was last written, with the bits that do not count."""
+        return self.memory.view(element + self.entries.extra_at, self.key_size)
 
     def find(self, key: bytes) -> int:
         most = int.from_bytes(key[:4], "little")
         if most > self.bits:
             return 0
-        for length in sorted(+self.lengths, reverse=True):
+        for length in self.lengths():
             if length <= most:
                 element = self.entries.find(self._masked(key, length))
                 if element:
@@ -130,7 +159,7 @@ class PrefixTrie(HashMap):
             if not element:
                 return -ENOSPC
             self._count(length, 1)
-        self.given[filed] = key
+        self._given(element)[:] = key
         self.memory.view(table.value(element), self.value_size)[:] = value
         return 0
 
@@ -146,13 +175,14 @@ class PrefixTrie(HashMap):
         if not element:
             return -ENOENT
         self.entries.drop(element)
-        del self.given[filed]
         self._count(length, -1)
         return 0
 
     def next_key(self, key: bytes | None) -> bytes:
-        if self._ordered is None:
-            self._ordered = sorted(self.given, key=self._rank)
+        table = self.entries
+        if self._stamp != table.get(CHANGES):
+            self._stamp = table.get(CHANGES)
+            self._ordered = sorted(map(table.key, table.in_use()), key=self._rank)
         ordered = self._ordered
         if not ordered:
             raise failure(ENOENT)
@@ -160,10 +190,10 @@ class PrefixTrie(HashMap):
         position = 0
         if key is not None and length <= self.bits:
             filed = self._masked(key, length)
-            position = ordered.index(filed) + 1 if filed in self.given else 0
+            position = ordered.index(filed) + 1 if table.find(filed) else 0
         if position == len(ordered):
             raise failure(ENOENT)
-        return self.given[ordered[position]]
+        return bytes(self._given(table.find(ordered[position])))
 
     def _rank(self, key: bytes) -> str:
         """Sorts as a walk of the tree that leaves a node last: bits, then a mark above both."""

@@ -75,9 +75,12 @@ def _lookup(write: Translator) -> bool:
 
 def _update(write: Translator) -> bool:
     layout = map_layout(write)
-    if isinstance(layout, HashLayout):
-        arguments = [write.number(register) for register in (2, 3, 4)]
-        answer = write.native("hash_update", str(layout.table), *arguments, write.cpu())
+    if isinstance(layout, HashLayout | TrieLayout):
+        arguments = [str(layout.table), *(write.number(register) for register in (2, 3, 4))]
+        if isinstance(layout, HashLayout):
+            answer = write.native("hash_update", *arguments, write.cpu())
+        else:
+            answer = write.native("prefix_update", *arguments)
         done = write.new(f"icmp ne i64 {answer}, {ASK}")
         _or_call(write, MAP_UPDATE_ELEM, done, answer)
         return True
@@ -123,9 +126,10 @@ def _or_call(write: Translator, number: int, done: str, answer: str) -> None:
 
 def _delete(write: Translator) -> bool:
     layout = map_layout(write)
-    if not isinstance(layout, HashLayout):
+    if not isinstance(layout, HashLayout | TrieLayout):
         return False
-    write.values[0] = write.native("hash_delete", str(layout.table), write.number(2))
+    name = "hash_delete" if isinstance(layout, HashLayout) else "prefix_delete"
+    write.values[0] = write.native(name, str(layout.table), write.number(2))
     return True
 
 

@@ -25,6 +25,7 @@ struct loose_word { word value; } __attribute__((packed));
 #define EAGAIN 11
 #define EEXIST 17
 #define EINVAL 22
+#define ENOSPC 28
 #define ASK 1
 #define MULTIPLIER 0x9E3779B97F4A7C15ULL
 
@@ -65,8 +66,9 @@ struct table {
     word ordered, locks;
     struct element *oldest, *newest;
     /* What follows is a prefix trie's. */
-    word bits;
-    word lengths[5];
+    word bits, changes;
+    word *counts;
+    word lengths[];
 };
 
 /* Up to eight bytes of a key as a number. */
@@ -360,6 +362,67 @@ word prefix_lookup(struct table *table, const byte *key)
             return 0;
         group--;
     }
+}
+
+static void count(struct table *table, word length, word change)
+{
+    word bit = 1ULL << (length & 63), *lengths = &table->lengths[length >> 6];
+
+    if (table->counts[length] += change)
+        *lengths |= bit;
+    else
+        *lengths &= ~bit;
+    table->changes++;
+}
+
+word prefix_update(struct table *table, const byte *key, const byte *value, word flags)
+{
+    word length = HALF(key), size = table->key_size - 8;
+    byte *own, *given, *to;
+    struct element *element;
+
+    if (flags > EXIST || length > table->bits)
+        return -(word)EINVAL;
+    element = find_prefix(table, key + 4, length);
+    if (element) {
+        if (flags == NOEXIST)
+            return -(word)EEXIST;
+    } else {
+        word got;
+
+        if (flags == EXIST)
+            return -(word)ENOENT;
+        got = take(table);
+        if (got <= ASK)
+            return got ? ASK : -(word)ENOSPC;
+        element = (struct element *)got;
+        own = (byte *)element + table->key_at;
+        *(word *)own = length;
+        for (word at = 0; at < size; at += 8)
+            *(word *)(own + 8 + at) = prefix_part(key + 4 + at, 8 * at, size - at, length);
+        insert(table, element, own);
+        count(table, length, 1);
+    }
+    given = (byte *)element + table->key_at + ((table->key_size + 7) & ~7ULL);
+    copy(given, key, size + 4);
+    to = (byte *)element + table->value_at;
+    copy(to, value, table->value_size);
+    return 0;
+}
+
+word prefix_delete(struct table *table, const byte *key)
+{
+    word length = HALF(key);
+    struct element *element;
+
+    if (length > table->bits)
+        return -(word)EINVAL;
+    element = find_prefix(table, key + 4, length);
+    if (!element)
+        return -(word)ENOENT;
+    drop(table, element);
+    count(table, length, -1ULL);
+    return 0;
 }
 
 /* --- ring buffers: kernel/maps/ringbuf.py ---------------------------------------------------- */

@@ -269,7 +269,7 @@ L8:
 L5:
   call void @llvm.lifetime.start.p0(ptr %s4)
   %25 = load ptr, ptr %s0, align 8
-  %26 = getelementptr inbounds i8, ptr %25, i64 168
+  %26 = getelementptr inbounds i8, ptr %25, i64 184
   %27 = load i64, ptr %s3, align 8
   %28 = getelementptr inbounds [8 x i8], ptr %26, i64 %27
   %29 = load i64, ptr %28, align 8
@@ -353,6 +353,224 @@ L6:
 L7:
   call void @llvm.lifetime.end.p0(ptr %s3)
   call void @llvm.lifetime.end.p0(ptr %s2)
+  ret i64 0
+}
+define dso_local i64 @prefix_update(ptr %p0, ptr %p1, ptr %p2, i64 %p3) #0 {
+entry:
+  %s0 = alloca ptr, align 8
+  %s1 = alloca ptr, align 8
+  %s2 = alloca ptr, align 8
+  %s3 = alloca i64, align 8
+  %s4 = alloca i64, align 8
+  %s5 = alloca i64, align 8
+  %s6 = alloca ptr, align 8
+  %s7 = alloca ptr, align 8
+  %s8 = alloca ptr, align 8
+  %s9 = alloca ptr, align 8
+  %s10 = alloca i64, align 8
+  %s11 = alloca i64, align 8
+  store ptr %p0, ptr %s0, align 8
+  store ptr %p1, ptr %s1, align 8
+  store ptr %p2, ptr %s2, align 8
+  store i64 %p3, ptr %s3, align 8
+  call void @llvm.lifetime.start.p0(ptr %s4)
+  %0 = load ptr, ptr %s1, align 8
+  %1 = load i32, ptr %0, align 1
+  %2 = zext i32 %1 to i64
+  store i64 %2, ptr %s4, align 8
+  call void @llvm.lifetime.start.p0(ptr %s5)
+  %3 = load ptr, ptr %s0, align 8
+  %4 = getelementptr inbounds i8, ptr %3, i64 80
+  %5 = load i64, ptr %4, align 8
+  %6 = sub i64 %5, 8
+  store i64 %6, ptr %s5, align 8
+  call void @llvm.lifetime.start.p0(ptr %s6)
+  call void @llvm.lifetime.start.p0(ptr %s7)
+  call void @llvm.lifetime.start.p0(ptr %s8)
+  call void @llvm.lifetime.start.p0(ptr %s9)
+  %7 = load i64, ptr %s3, align 8
+  %8 = icmp ugt i64 %7, 2
+  br i1 %8, label %L1, label %L3
+L3:
+  %9 = load i64, ptr %s4, align 8
+  %10 = load ptr, ptr %s0, align 8
+  %11 = getelementptr inbounds i8, ptr %10, i64 160
+  %12 = load i64, ptr %11, align 8
+  %13 = icmp ugt i64 %9, %12
+  br i1 %13, label %L1, label %L2
+L1:
+  ret i64 18446744073709551594
+L2:
+  %14 = load ptr, ptr %s0, align 8
+  %15 = load ptr, ptr %s1, align 8
+  %16 = getelementptr inbounds i8, ptr %15, i64 4
+  %17 = load i64, ptr %s4, align 8
+  %18 = call ptr @find_prefix(ptr %14, ptr %16, i64 %17)
+  store ptr %18, ptr %s9, align 8
+  %19 = load ptr, ptr %s9, align 8
+  %20 = icmp ne ptr %19, null
+  br i1 %20, label %L4, label %L6
+L4:
+  %21 = load i64, ptr %s3, align 8
+  %22 = icmp eq i64 %21, 1
+  br i1 %22, label %L7, label %L8
+L7:
+  ret i64 18446744073709551599
+L8:
+  br label %L5
+L6:
+  call void @llvm.lifetime.start.p0(ptr %s10)
+  %23 = load i64, ptr %s3, align 8
+  %24 = icmp eq i64 %23, 2
+  br i1 %24, label %L9, label %L10
+L9:
+  ret i64 18446744073709551614
+L10:
+  %25 = load ptr, ptr %s0, align 8
+  %26 = call i64 @take(ptr %25)
+  store i64 %26, ptr %s10, align 8
+  %27 = load i64, ptr %s10, align 8
+  %28 = icmp ule i64 %27, 1
+  br i1 %28, label %L11, label %L12
+L11:
+  %29 = load i64, ptr %s10, align 8
+  %30 = icmp ne i64 %29, 0
+  br i1 %30, label %L13, label %L14
+L13:
+  br label %L15
+L14:
+  br label %L15
+L15:
+  %31 = phi i64 [ 1, %L13 ], [ 18446744073709551588, %L14 ]
+  ret i64 %31
+L12:
+  %32 = load i64, ptr %s10, align 8
+  %33 = inttoptr i64 %32 to ptr
+  store ptr %33, ptr %s9, align 8
+  %34 = load ptr, ptr %s9, align 8
+  %35 = load ptr, ptr %s0, align 8
+  %36 = getelementptr inbounds i8, ptr %35, i64 88
+  %37 = load i64, ptr %36, align 8
+  %38 = getelementptr inbounds i8, ptr %34, i64 %37
+  store ptr %38, ptr %s6, align 8
+  %39 = load i64, ptr %s4, align 8
+  %40 = load ptr, ptr %s6, align 8
+  store i64 %39, ptr %40, align 8
+  call void @llvm.lifetime.start.p0(ptr %s11)
+  store i64 0, ptr %s11, align 8
+  br label %L19
+L19:
+  %41 = load i64, ptr %s11, align 8
+  %42 = load i64, ptr %s5, align 8
+  %43 = icmp ult i64 %41, %42
+  br i1 %43, label %L16, label %L18
+L16:
+  %44 = load ptr, ptr %s1, align 8
+  %45 = getelementptr inbounds i8, ptr %44, i64 4
+  %46 = load i64, ptr %s11, align 8
+  %47 = getelementptr inbounds i8, ptr %45, i64 %46
+  %48 = load i64, ptr %s11, align 8
+  %49 = mul i64 8, %48
+  %50 = load i64, ptr %s5, align 8
+  %51 = load i64, ptr %s11, align 8
+  %52 = sub i64 %50, %51
+  %53 = load i64, ptr %s4, align 8
+  %54 = call i64 @prefix_part(ptr %47, i64 %49, i64 %52, i64 %53)
+  %55 = load ptr, ptr %s6, align 8
+  %56 = getelementptr inbounds i8, ptr %55, i64 8
+  %57 = load i64, ptr %s11, align 8
+  %58 = getelementptr inbounds i8, ptr %56, i64 %57
+  store i64 %54, ptr %58, align 8
+  br label %L17
+L17:
+  %59 = load i64, ptr %s11, align 8
+  %60 = add i64 %59, 8
+  store i64 %60, ptr %s11, align 8
+  br label %L19
+L18:
+  call void @llvm.lifetime.end.p0(ptr %s11)
+  %61 = load ptr, ptr %s0, align 8
+  %62 = load ptr, ptr %s9, align 8
+  %63 = load ptr, ptr %s6, align 8
+  call void @insert(ptr %61, ptr %62, ptr %63)
+  %64 = load ptr, ptr %s0, align 8
+  %65 = load i64, ptr %s4, align 8
+  call void @count(ptr %64, i64 %65, i64 1)
+  call void @llvm.lifetime.end.p0(ptr %s10)
+  br label %L5
+L5:
+  %66 = load ptr, ptr %s9, align 8
+  %67 = load ptr, ptr %s0, align 8
+  %68 = getelementptr inbounds i8, ptr %67, i64 88
+  %69 = load i64, ptr %68, align 8
+  %70 = getelementptr inbounds i8, ptr %66, i64 %69
+  %71 = load ptr, ptr %s0, align 8
+  %72 = getelementptr inbounds i8, ptr %71, i64 80
+  %73 = load i64, ptr %72, align 8
+  %74 = add i64 %73, 7
+  %75 = and i64 %74, 18446744073709551608
+  %76 = getelementptr inbounds i8, ptr %70, i64 %75
+  store ptr %76, ptr %s7, align 8
+  %77 = load ptr, ptr %s7, align 8
+  %78 = load ptr, ptr %s1, align 8
+  %79 = load i64, ptr %s5, align 8
+  %80 = add i64 %79, 4
+  call void @copy(ptr %77, ptr %78, i64 %80)
+  %81 = load ptr, ptr %s9, align 8
+  %82 = load ptr, ptr %s0, align 8
+  %83 = getelementptr inbounds i8, ptr %82, i64 104
+  %84 = load i64, ptr %83, align 8
+  %85 = getelementptr inbounds i8, ptr %81, i64 %84
+  store ptr %85, ptr %s8, align 8
+  %86 = load ptr, ptr %s8, align 8
+  %87 = load ptr, ptr %s2, align 8
+  %88 = load ptr, ptr %s0, align 8
+  %89 = getelementptr inbounds i8, ptr %88, i64 96
+  %90 = load i64, ptr %89, align 8
+  call void @copy(ptr %86, ptr %87, i64 %90)
+  ret i64 0
+}
+define dso_local i64 @prefix_delete(ptr %p0, ptr %p1) #0 {
+entry:
+  %s0 = alloca ptr, align 8
+  %s1 = alloca ptr, align 8
+  %s2 = alloca i64, align 8
+  %s3 = alloca ptr, align 8
+  store ptr %p0, ptr %s0, align 8
+  store ptr %p1, ptr %s1, align 8
+  call void @llvm.lifetime.start.p0(ptr %s2)
+  %0 = load ptr, ptr %s1, align 8
+  %1 = load i32, ptr %0, align 1
+  %2 = zext i32 %1 to i64
+  store i64 %2, ptr %s2, align 8
+  call void @llvm.lifetime.start.p0(ptr %s3)
+  %3 = load i64, ptr %s2, align 8
+  %4 = load ptr, ptr %s0, align 8
+  %5 = getelementptr inbounds i8, ptr %4, i64 160
+  %6 = load i64, ptr %5, align 8
+  %7 = icmp ugt i64 %3, %6
+  br i1 %7, label %L1, label %L2
+L1:
+  ret i64 18446744073709551594
+L2:
+  %8 = load ptr, ptr %s0, align 8
+  %9 = load ptr, ptr %s1, align 8
+  %10 = getelementptr inbounds i8, ptr %9, i64 4
+  %11 = load i64, ptr %s2, align 8
+  %12 = call ptr @find_prefix(ptr %8, ptr %10, i64 %11)
+  store ptr %12, ptr %s3, align 8
+  %13 = load ptr, ptr %s3, align 8
+  %14 = icmp ne ptr %13, null
+  br i1 %14, label %L4, label %L3
+L3:
+  ret i64 18446744073709551614
+L4:
+  %15 = load ptr, ptr %s0, align 8
+  %16 = load ptr, ptr %s3, align 8
+  call void @drop(ptr %15, ptr %16)
+  %17 = load ptr, ptr %s0, align 8
+  %18 = load i64, ptr %s2, align 8
+  call void @count(ptr %17, i64 %18, i64 18446744073709551615)
   ret i64 0
 }
 define dso_local i64 @ring_reserve(ptr %p0, i64 %p1, i64 %p2) #0 {
@@ -912,7 +1130,7 @@ entry:
   store i64 %7, ptr %s5, align 8
   call void @llvm.lifetime.start.p0(ptr %s6)
   %8 = load ptr, ptr %s0, align 8
-  %9 = getelementptr inbounds i8, ptr %8, i64 168
+  %9 = getelementptr inbounds i8, ptr %8, i64 184
   %10 = getelementptr inbounds [8 x i8], ptr %9, i64 0
   %11 = load i64, ptr %10, align 8
   store i64 %11, ptr %s6, align 8
@@ -1217,6 +1435,108 @@ L6:
   br label %L8
 L7:
   ret ptr null
+}
+define internal i64 @prefix_part(ptr %p0, i64 %p1, i64 %p2, i64 %p3) alwaysinline #0 {
+entry:
+  %s0 = alloca ptr, align 8
+  %s1 = alloca i64, align 8
+  %s2 = alloca i64, align 8
+  %s3 = alloca i64, align 8
+  %s4 = alloca i64, align 8
+  store ptr %p0, ptr %s0, align 8
+  store i64 %p1, ptr %s1, align 8
+  store i64 %p2, ptr %s2, align 8
+  store i64 %p3, ptr %s3, align 8
+  call void @llvm.lifetime.start.p0(ptr %s4)
+  %0 = load i64, ptr %s3, align 8
+  %1 = load i64, ptr %s1, align 8
+  %2 = icmp ule i64 %0, %1
+  br i1 %2, label %L1, label %L2
+L1:
+  ret i64 0
+L2:
+  %3 = load ptr, ptr %s0, align 8
+  %4 = load i64, ptr %s2, align 8
+  %5 = call i64 @part(ptr %3, i64 %4)
+  store i64 %5, ptr %s4, align 8
+  %6 = load i64, ptr %s3, align 8
+  %7 = load i64, ptr %s1, align 8
+  %8 = sub i64 %6, %7
+  %9 = icmp ult i64 %8, 64
+  br i1 %9, label %L3, label %L4
+L3:
+  %10 = load i64, ptr %s3, align 8
+  %11 = load i64, ptr %s1, align 8
+  %12 = sub i64 %10, %11
+  %13 = sub i64 64, %12
+  %14 = shl i64 18446744073709551615, %13
+  %15 = call i64 @llvm.bswap.i64(i64 %14)
+  %16 = load i64, ptr %s4, align 8
+  %17 = and i64 %16, %15
+  store i64 %17, ptr %s4, align 8
+  br label %L4
+L4:
+  %18 = load i64, ptr %s4, align 8
+  ret i64 %18
+}
+define internal void @count(ptr %p0, i64 %p1, i64 %p2) alwaysinline #0 {
+entry:
+  %s0 = alloca ptr, align 8
+  %s1 = alloca i64, align 8
+  %s2 = alloca i64, align 8
+  %s3 = alloca i64, align 8
+  %s4 = alloca ptr, align 8
+  store ptr %p0, ptr %s0, align 8
+  store i64 %p1, ptr %s1, align 8
+  store i64 %p2, ptr %s2, align 8
+  call void @llvm.lifetime.start.p0(ptr %s3)
+  %0 = load i64, ptr %s1, align 8
+  %1 = and i64 %0, 63
+  %2 = shl i64 1, %1
+  store i64 %2, ptr %s3, align 8
+  call void @llvm.lifetime.start.p0(ptr %s4)
+  %3 = load ptr, ptr %s0, align 8
+  %4 = getelementptr inbounds i8, ptr %3, i64 184
+  %5 = load i64, ptr %s1, align 8
+  %6 = zext i32 6 to i64
+  %7 = lshr i64 %5, %6
+  %8 = getelementptr inbounds [8 x i8], ptr %4, i64 %7
+  store ptr %8, ptr %s4, align 8
+  %9 = load i64, ptr %s2, align 8
+  %10 = load ptr, ptr %s0, align 8
+  %11 = getelementptr inbounds i8, ptr %10, i64 176
+  %12 = load ptr, ptr %11, align 8
+  %13 = load i64, ptr %s1, align 8
+  %14 = getelementptr inbounds [8 x i8], ptr %12, i64 %13
+  %15 = load i64, ptr %14, align 8
+  %16 = add i64 %15, %9
+  store i64 %16, ptr %14, align 8
+  %17 = icmp ne i64 %16, 0
+  br i1 %17, label %L1, label %L3
+L1:
+  %18 = load i64, ptr %s3, align 8
+  %19 = load ptr, ptr %s4, align 8
+  %20 = load i64, ptr %19, align 8
+  %21 = or i64 %20, %18
+  store i64 %21, ptr %19, align 8
+  br label %L2
+L3:
+  %22 = load i64, ptr %s3, align 8
+  %23 = xor i64 %22, -1
+  %24 = load ptr, ptr %s4, align 8
+  %25 = load i64, ptr %24, align 8
+  %26 = and i64 %25, %23
+  store i64 %26, ptr %24, align 8
+  br label %L2
+L2:
+  %27 = load ptr, ptr %s0, align 8
+  %28 = getelementptr inbounds i8, ptr %27, i64 168
+  %29 = load i64, ptr %28, align 8
+  %30 = add i64 %29, 1
+  store i64 %30, ptr %28, align 8
+  call void @llvm.lifetime.end.p0(ptr %s4)
+  call void @llvm.lifetime.end.p0(ptr %s3)
+  ret void
 }
 define internal i64 @reserve(ptr %p0, i64 %p1) alwaysinline #0 {
 entry:
@@ -1594,49 +1914,6 @@ entry:
   %10 = lshr i64 %6, %9
   %11 = getelementptr inbounds [8 x i8], ptr %1, i64 %10
   ret ptr %11
-}
-define internal i64 @prefix_part(ptr %p0, i64 %p1, i64 %p2, i64 %p3) alwaysinline #0 {
-entry:
-  %s0 = alloca ptr, align 8
-  %s1 = alloca i64, align 8
-  %s2 = alloca i64, align 8
-  %s3 = alloca i64, align 8
-  %s4 = alloca i64, align 8
-  store ptr %p0, ptr %s0, align 8
-  store i64 %p1, ptr %s1, align 8
-  store i64 %p2, ptr %s2, align 8
-  store i64 %p3, ptr %s3, align 8
-  call void @llvm.lifetime.start.p0(ptr %s4)
-  %0 = load i64, ptr %s3, align 8
-  %1 = load i64, ptr %s1, align 8
-  %2 = icmp ule i64 %0, %1
-  br i1 %2, label %L1, label %L2
-L1:
-  ret i64 0
-L2:
-  %3 = load ptr, ptr %s0, align 8
-  %4 = load i64, ptr %s2, align 8
-  %5 = call i64 @part(ptr %3, i64 %4)
-  store i64 %5, ptr %s4, align 8
-  %6 = load i64, ptr %s3, align 8
-  %7 = load i64, ptr %s1, align 8
-  %8 = sub i64 %6, %7
-  %9 = icmp ult i64 %8, 64
-  br i1 %9, label %L3, label %L4
-L3:
-  %10 = load i64, ptr %s3, align 8
-  %11 = load i64, ptr %s1, align 8
-  %12 = sub i64 %10, %11
-  %13 = sub i64 64, %12
-  %14 = shl i64 18446744073709551615, %13
-  %15 = call i64 @llvm.bswap.i64(i64 %14)
-  %16 = load i64, ptr %s4, align 8
-  %17 = and i64 %16, %15
-  store i64 %17, ptr %s4, align 8
-  br label %L4
-L4:
-  %18 = load i64, ptr %s4, align 8
-  ret i64 %18
 }
 declare i64 @llvm.bswap.i64(i64)
 declare i64 @llvm.ctlz.i64(i64, i1 immarg)
