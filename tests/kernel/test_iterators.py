@@ -22,11 +22,14 @@ from minibcc.abi.requests import (
 )
 from minibcc.bcc.kerneltypes import function_id
 from minibcc.bcc.loader import Module
+from minibcc.btf.decode import Btf
+from minibcc.btf.layout import Kind
 from minibcc.compiler.compile import compile
 from minibcc.compiler.target import Target
 from minibcc.isa.instruction import encode
 from minibcc.isa.text import assemble
 from minibcc.kernel import programs
+from minibcc.system.interface import read_file
 from tests import live
 from tests.kernel.support import accept
 
@@ -273,7 +276,7 @@ def test_there_are_no_sockets(system, target):
     assert lines(system, text) == ["end 0"]
 
 
-# --- text that does not fit, and programs that ask for another try  -----------------------------------------------------------
+# --- text that does not fit, and programs that ask for another try
 
 MUCH = """
 BPF_ARRAY(state, u32, 2);
@@ -340,7 +343,34 @@ def test_an_object_that_does_not_fit_comes_with_the_next_read(system):
     assert parts[0][::16000] + parts[1][::16000] == b"bcef"
 
 
-# --- elements of a map  -----------------------------------------------------------
+TYPED = """
+BPF_ITER(task)
+{
+    if (ctx->task)
+        return 0;
+    struct upid value = { .nr = 5 };
+    struct btf_ptr pointer = { .ptr = &value, .type_id = TYPE };
+    long failed = bpf_seq_printf_btf(ctx->meta->seq, &pointer, sizeof(pointer), 1);
+    return failed ? 1 : 0;
+}
+"""
+
+
+def typed(system) -> list[str]:
+    number = Btf(read_file(system, "/sys/kernel/btf/vmlinux")).find_id(Kind.STRUCT, "upid")
+    return lines(system, TYPED.replace("TYPE", str(number)))
+
+
+def test_values_by_their_types(system):
+    assert typed(system) == ["(struct upid){.nr = (int)5,}"]
+
+
+@pytest.mark.kernel
+def test_linux_prints_values_so():
+    assert typed(live.kernel()) == ["(struct upid){.nr = (int)5,}"]
+
+
+# --- elements of a map
 
 ELEMENT = """
 r6 = r1

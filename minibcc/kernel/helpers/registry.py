@@ -36,6 +36,7 @@ MODULES = (
     "sockets",
     "dynptr",
     "sequence",
+    "typed",
 )
 """The families, each a module of this package, the often used first: a look-up goes through them
 in this order, and what it does not reach is not imported."""
