@@ -25,7 +25,8 @@ ENGINES = ("auto", "interpreter", "jit")
 class Options(Record):
     """How to boot.
 
-    `kernel` is "sim" or "linux"; the rest is for the simulated one: `scenario` a name of
+    `kernel` is "sim" or "linux"; the real one is asked at once whether it `loads` programs, unless
+    nobody means to load any. The rest is for the simulated one: `scenario` a name of
     `machine.scenario.SCENARIOS`, `seed` of everything random, `duration` in seconds of virtual
     time (None: to the scenario's end), `realtime` paces it by the wall clock and begins the
     scenario anew when it is over, `catch_up` lets it advance at each call by the wall time that
@@ -41,17 +42,18 @@ class Options(Record):
     catch_up: bool = False
     engine: str = "auto"
     first_id: int = 1
+    loads: bool = True
 
 
 def system(options: Options) -> System:
     """A fresh kernel. Raises UsageError for options that cannot be meant, SystemUnavailable where
-    there is no such kernel."""
+    there is no such kernel (NotPermitted where there is one for others)."""
     if options.kernel not in KERNELS:
         raise UsageError(f"no kernel {options.kernel!r}: choose one of {', '.join(KERNELS)}")
     if options.kernel == "linux":
         from minibcc.system.linux import LinuxSystem
 
-        return LinuxSystem()
+        return LinuxSystem(loads=options.loads)
     return _simulated(options)
 
 

@@ -5,6 +5,7 @@
     +-- LoadError            the kernel refused a program or a map (also an OSError)
     +-- AttachError          the kernel refused an attachment (also an OSError)
     +-- SystemUnavailable    the body behind the door is not to be had here
+    |   +-- NotPermitted     ... for this process
     +-- UsageError           a call or a command line that cannot be meant
 
 `ScenarioEnd` is a KeyboardInterrupt: what a simulated machine raises where user space would wait
@@ -93,6 +94,10 @@ class AttachError(MinibccError, OSError):
 
 class SystemUnavailable(MinibccError):
     """The body behind the door is not to be had here (no Linux, no permission, no such script)."""
+
+
+class NotPermitted(SystemUnavailable):
+    """The kernel is there, and this process may not load programs into it."""
 
 
 class UsageError(MinibccError):

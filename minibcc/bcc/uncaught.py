@@ -105,13 +105,15 @@ def strip(wrong: BaseException | None) -> None:
 
 def _without_ours(trace: TracebackType | None) -> TracebackType | None:
     """A traceback without the frames of minibcc."""
-    if trace is None:
-        return None
-    rest = _without_ours(trace.tb_next)
-    if is_ours(trace.tb_frame):
-        return rest
-    trace.tb_next = rest
-    return trace
+    kept = []
+    while trace is not None:
+        if not is_ours(trace.tb_frame):
+            kept.append(trace)
+        trace = trace.tb_next
+    rest = None
+    for trace in reversed(kept):
+        trace.tb_next, rest = rest, trace
+    return rest
 
 
 def _place(trace: TracebackType | None, script: str) -> Span | None:

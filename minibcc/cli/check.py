@@ -14,11 +14,13 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from minibcc import boot
 from minibcc.cli.main import BUG, WRONG
-from minibcc.records import Record
+from minibcc.errors import NotPermitted
+from minibcc.records import Record, replace
 
 if TYPE_CHECKING:
     import argparse
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kernel", choices=boot.KERNELS, default="sim",
-        help="whose types and verifier (default sim); linux loads as root, and closes again",
+        help="whose types and verifier (default sim); linux loads as root, and closes again, "
+        "and only compiles for others",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("script", metavar="SCRIPT", help="a Python script")
@@ -57,13 +60,18 @@ def main(arguments: argparse.Namespace) -> int:
     from minibcc.cli.terminal import Terminal
 
     script = Rehearsal(arguments.script, arguments.args)
-    system = boot.system(boot.Options(kernel=arguments.kernel))
+    options = boot.Options(kernel=arguments.kernel)
+    try:
+        system = boot.system(options)
+    except NotPermitted:
+        options = replace(options, loads=False)
+        system = boot.system(options)
     screen = sys.stdout
 
     def tell(status: int) -> int:
-        report = Report(arguments.script, system.name, status, tuple(script.texts))
+        report = Report(arguments.script, system.name, status, script.bug, tuple(script.texts))
         print(report.json() if arguments.json else report.text(), file=screen, flush=True)
-        if status == BUG:
+        if script.bug:
             return BUG
         return 0 if report.passed else WRONG
 
@@ -71,47 +79,66 @@ def main(arguments: argparse.Namespace) -> int:
 
     def stuck() -> None:
         terminal.close()
-        os._exit(tell(0))
+        os._exit(tell(script.status))
 
     terminal.open()
     try:
-        status, said = _silently(script, system, stuck, arguments.kernel)
+        status, said = _silently(script, system, stuck, options)
     finally:
         terminal.close()
     if not script.texts and said:
         print(said, end="", file=sys.stderr)
-    return tell(status)
+    answer = tell(status)
+    if any(not thread.daemon for thread in threading.enumerate()[1:]):
+        sys.stderr.flush()
+        os._exit(answer)  # Python would wait for them
+    return answer
 
 
 def _silently(
-    script: Rehearsal, system: System, stuck: Callable[[], None], kernel: str
+    script: Rehearsal, system: System, stuck: Callable[[], None], options: boot.Options
 ) -> tuple[int, str]:
     """Runs the script, keeping what it prints; its exit status and that."""
-    output = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="replace", write_through=True)
+    kept = _Kept()
+    output = io.TextIOWrapper(kept, "utf-8", errors="replace", write_through=True)
     screen, sys.stdout = sys.stdout, output
-    nothing = open(os.devnull)  # noqa: SIM115  # closed below
-    keyboard, sys.stdin = sys.stdin, nothing
     try:
-        status = script.rehearse(system, stuck, simulated=kernel == "sim")
+        status = script.rehearse(
+            system, stuck, simulated=options.kernel == "sim", loads=options.loads
+        )
     finally:
-        sys.stdout, sys.stdin = screen, keyboard
-        nothing.close()
-    return status, output.buffer.getvalue().decode("utf-8", "replace")
+        sys.stdout = screen
+    return status, kept.content.decode("utf-8", "replace")
+
+
+class _Kept(io.BytesIO):
+    """What a script prints; to who asks, it is descriptor 1. `content` outlives closing."""
+
+    content = b""
+
+    def fileno(self) -> int:
+        return 1
+
+    def write(self, data: Any, /) -> int:
+        self.content += bytes(data)
+        return len(data)
 
 
 class Report(Record):
-    """What a check found; `status` is the script's own exit status."""
+    """What a check found; `status` is the script's own exit status, `bug` whether minibcc itself
+    failed."""
 
     script: str
     kernel: str
     status: int
+    bug: bool
     texts: tuple[Text, ...]
 
     @property
     def passed(self) -> bool:
         if self.status and not self.texts:
             return False
-        return self.status != BUG and all(text.passed for text in self.texts)
+        return not self.bug and all(text.passed for text in self.texts)
 
     def json(self) -> str:
         import json

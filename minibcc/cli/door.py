@@ -1,21 +1,30 @@
 """A door behind which nothing is attached and nobody waits, for ``minibcc check``.
 
-Everything that a script asks or loads reaches the kernel as ever. Attaching succeeds without
-effect: the descriptors that it yields are of this door's own and stand for nothing. The first call
-that would wait for the kernel raises `Waited` instead.
+Everything that a script asks or loads reaches the kernel as ever. Attaching and pinning succeed
+without effect: the descriptors that this yields are of this door's own and stand for nothing. The
+first call that would wait for the kernel raises `Waited` instead.
+
+Where the kernel loads nothing for this process, maps are such descriptors too, and empty, and every
+program is refused.
 
 Mirrors: nothing of Linux; it is a `System` in front of another, as `system.recording` is.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from minibcc.abi.requests import (
+    BtfLoad,
     IterCreate,
     LinkCreate,
+    MapCreate,
+    MapFreeze,
     MapUpdate,
+    ObjPin,
     ProgAttach,
     ProgDetach,
     RawTracepointOpen,
@@ -34,6 +43,10 @@ FIRST: Final = 1 << 20
 """Descriptors of no kernel: no process may open as many files as that."""
 
 
+LACKING: Final = {"id": b"0\n", "type": b"0\n", "retprobe": b"config:0\n"}
+"""What the files say that attaching reads (of a tracepoint, of a PMU), where the kernel lacks
+what they stand for."""
+
 PATIENCE: Final = 1000
 """How often a script may swallow `Waited` before it counts as stuck."""
 
@@ -43,11 +56,13 @@ class Waited(BaseException):  # not to be caught by a script's `except Exception
 
 
 class QuietDoor:
-    """A `System` in front of another. `waits` counts how often the script would have waited;
-    `stuck` is called for one that catches everything and never ends."""
+    """A `System` in front of another, which `loads` programs or does not. `waits` counts how often
+    the script would have waited; `stuck` is called for one that catches everything and never
+    ends."""
 
-    def __init__(self, system: System, stuck: Callable[[], None]) -> None:
+    def __init__(self, system: System, stuck: Callable[[], None], *, loads: bool = True) -> None:
         self._system = system
+        self.loads = loads
         self._stuck = stuck
         self.waits = 0
         self._numbers = count(FIRST)
@@ -75,10 +90,16 @@ class QuietDoor:
         match request:
             case RawTracepointOpen() | LinkCreate() | IterCreate():
                 answer = self.descriptor()
-            case ProgAttach() | ProgDetach():
+            case ProgAttach() | ProgDetach() | ObjPin():
                 answer = None
             case MapUpdate() if self._names_ours(request.value):
                 answer = None
+            case BtfLoad() | MapCreate() if not self.loads:
+                answer = self.descriptor()
+            case MapUpdate() | MapFreeze() if not self.loads:
+                answer = None
+            case _ if getattr(request, "fd", 0) >= FIRST:
+                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
             case _:
                 answer = self._system.bpf(request)
         return answer  # type: ignore[no-any-return]  # what the request promises
@@ -109,9 +130,10 @@ class QuietDoor:
         try:
             return self._system.open(path, flags)
         except OSError:
-            if path.endswith("/id"):  # of a tracepoint that this kernel lacks
-                return self.descriptor(b"0\n")
-            raise
+            content = LACKING.get(path.rpartition("/")[2])
+            if content is None:
+                raise
+            return self.descriptor(content)
 
     def read(self, fd: int, size: int) -> bytes:
         if fd < FIRST:

@@ -3,18 +3,20 @@
 ``import bcc`` gives the script a class `BPF` that writes down what becomes of each text and of each
 program, and goes on where BCC would stop: a refused program counts as loaded, the function or USDT
 probe of a missing library or process as probed. The door is quiet (`cli.door`); processes and
-signals are refused by an audit hook (PEP 578). What the script itself did not get to load is loaded
-at its end.
+signals are refused by an audit hook (PEP 578), or where Python does not audit them, by a function
+in the place of Python's. What the script itself did not get to load is loaded at its end.
 """
 
 from __future__ import annotations
 
+import atexit
 import errno
+import io
 import os
 import signal
 import sys
-import time
-from contextlib import contextmanager
+import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from minibcc import bcc, boot
@@ -26,16 +28,16 @@ from minibcc.bcc.usdt import USDT, USDTException, USDTProbe, USDTProbeLocation
 from minibcc.bcc.utils import to_bytes, to_text
 from minibcc.btf.types import Func, Ptr, Struct, strip
 from minibcc.cli.door import QuietDoor, Waited
-from minibcc.cli.main import BUG, WRONG
+from minibcc.cli.main import WRONG
 from minibcc.cli.script import Script
+from minibcc.cli.waiting import Idle, Keyboard, quiet, replaced
 from minibcc.diagnostics import Severity
 from minibcc.errors import CompileError, LoadError
 from minibcc.isa.instruction import SIZE, Instruction, encode
 from minibcc.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from types import FrameType
+    from collections.abc import Callable, Iterable, Sequence
 
     from minibcc.compiler.object import BpfObject, ProgramSpec
     from minibcc.system.interface import System
@@ -74,6 +76,9 @@ FORBIDDEN: Final = frozenset(
     )
 )  # fmt: skip
 """Audit events of what starts a process or sends a signal."""
+UNAUDITED: Final = ((os, "abort"), (signal, "raise_signal"))
+"""Functions that do so and say nothing."""
+REFUSAL: Final = "a script that is only checked starts no process and sends no signal"
 
 
 class Verdict(Record):
@@ -110,8 +115,10 @@ class Text:
 
     @property
     def passed(self) -> bool:
-        return not self.error and all(
-            verdict.verdict not in (REFUSED, NOT_DECIDED) for verdict in self.verdicts
+        return (
+            self.object is not None
+            and not self.error
+            and all(verdict.verdict not in (REFUSED, NOT_DECIDED) for verdict in self.verdicts)
         )
 
 
@@ -195,8 +202,8 @@ class WrittenModule(Module):
             kind = prog_type.name
             if prog_type is ProgType.TRACING:
                 kind = f"{kind} ({AttachType(wanted).name})"
-            if also.errno == errno.EPERM and os.geteuid():
-                return f"loading into this kernel needs root: {kind} is compiled only"
+            if not self._quiet.loads:
+                return f"this process may load nothing into the kernel: {kind} is compiled only"
             return f"this kernel takes no program of type {kind} from anyone: {also.strerror}"
         return ""
 
@@ -277,6 +284,9 @@ class WrittenBPF(BPF):
         except (CompileError, LoadError) as wrong:
             text.fail(wrong)
             raise
+        except BaseException as wrong:
+            text.error = f"{name} is not compiled: {type(wrong).__name__}: {wrong}"
+            raise
 
     def _module(self, compiled: BpfObject) -> Module:
         module = WrittenModule(self.system, compiled, self.texts[-1])
@@ -334,23 +344,37 @@ class WrittenUSDT(USDT):
 
 
 class Rehearsal(Script):
-    """Runs a script up to where it would wait. `texts` is what it gave to `BPF`."""
+    """Runs a script up to where it would wait. `texts` is what it gave to `BPF`, `status` what it
+    left with if it left behind Python's back (``os._exit``)."""
 
     def __init__(self, path: str, arguments: Sequence[str]) -> None:
         super().__init__(path, arguments)
         self.texts: list[Text] = []
+        self.status = 0
         self._modules: list[WrittenModule] = []
         self._auditing = False
 
-    def rehearse(self, system: System, stuck: Callable[[], None], *, simulated: bool) -> int:
-        """Runs it in front of `system`; its exit status, 0 where it waited. `stuck` is called,
-        and must not return, where it would never end."""
+    def rehearse(
+        self, system: System, stuck: Callable[[], None], *, simulated: bool, loads: bool = True
+    ) -> int:
+        """Runs it in front of `system`, and what it registered for its end; its exit status, 0
+        where it waited. `stuck` is called, and must not return, where it would never end or has
+        left (`status`). Without `loads`, the kernel loads nothing for this process."""
 
         def end() -> None:
+            instead.close()
             self._finish()
             stuck()
 
-        door = QuietDoor(system, end)
+        def leave(status: int) -> None:
+            self.status = status & 0xFF
+            end()
+
+        def type_nothing() -> None:
+            if self.texts:
+                door.waited()
+
+        door = QuietDoor(system, end, loads=loads)
         boot.use(door)
         facts = {"texts": self.texts, "modules": self._modules, "__doc__": BPF.__doc__}
         before = bcc.BPF, bcc.USDT
@@ -358,15 +382,25 @@ class Rehearsal(Script):
         bcc.USDT = WrittenUSDT  # type: ignore[misc]  # the same
         sys.addaudithook(self._audit)
         self._auditing = True
-        idle = Idle(door)
+        keyboard = io.TextIOWrapper(io.BufferedReader(Keyboard(type_nothing)), "utf-8")
+        instead = ExitStack()
         try:
-            with idle:
+            for module, name in UNAUDITED:
+                instead.enter_context(replaced(module, name, _refuse))
+            instead.enter_context(replaced(os, "_exit", leave))
+            instead.enter_context(replaced(sys, "stdin", keyboard))
+            instead.enter_context(replaced(threading, "excepthook", quiet(threading.excepthook)))
+            instead.enter_context(replaced(sys, "unraisablehook", quiet(sys.unraisablehook)))
+            with Idle(door):
                 status = self.run(virtual=True, redirected=simulated)
+                self._finish()
+                atexit._run_exitfuncs()
         finally:
             self._auditing = False
             bcc.BPF, bcc.USDT = before  # type: ignore[misc]  # puts the classes back
+            instead.close()
             self._finish()
-        return 0 if door.waits and status != BUG else status
+        return 0 if door.waits and not self.bug else status
 
     def _finish(self) -> None:
         for module in self._modules:
@@ -380,61 +414,14 @@ class Rehearsal(Script):
         return super()._report(wrong)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "signal.pthread_kill" and arguments[1] == Idle.SIGNAL:
+            return
         if self._auditing and event in FORBIDDEN and not _compiling():
-            words = "a script that is only checked starts no process and sends no signal"
-            raise PermissionError(errno.EPERM, words)
+            _refuse()
 
 
-class Idle:
-    """Notices that a script waits for something else than the kernel (a lock, a signal, its
-    keyboard): for `TICKS` ticks the process has used no processor time, outside of minibcc."""
-
-    TICK = 0.25
-    TICKS = 4
-
-    def __init__(self, door: QuietDoor) -> None:
-        self._door = door
-        self._used = 0.0
-        self._ticks = 0
-
-    def __enter__(self) -> None:
-        # Our own ticks would end a pause.
-        self._pause, signal.pause = signal.pause, self._door.waited
-        signal.signal(signal.SIGALRM, self._tick)
-        signal.setitimer(signal.ITIMER_REAL, self.TICK, self.TICK)
-
-    def __exit__(self, *exception: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.pause = self._pause
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-
-    @staticmethod
-    @contextmanager
-    def still() -> Iterator[None]:
-        """No ticks meanwhile: Linux gives up verifying a program when a signal comes."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
-
-    def _tick(self, number: int, frame: FrameType | None) -> None:
-        used = time.process_time()
-        idle = used - self._used < self.TICK / 100 and not _ours(frame)
-        self._used = used
-        self._ticks = self._ticks + 1 if idle else 0
-        if self._ticks >= self.TICKS:
-            self._door.waited()
-
-
-def _ours(frame: FrameType | None) -> bool:
-    """Whether minibcc itself is at work (it may wait for LLVM in a process apart)."""
-    while frame is not None:
-        module = str(frame.f_globals.get("__name__", ""))
-        if module.startswith("minibcc."):
-            return not module.startswith("minibcc.cli.")
-        frame = frame.f_back
-    return False
+def _refuse(*arguments: object) -> None:
+    raise PermissionError(errno.EPERM, REFUSAL)
 
 
 def _compiling() -> bool:

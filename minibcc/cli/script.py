@@ -42,6 +42,8 @@ class Script:
         except OSError as wrong:
             raise NoScript(f"minibcc: cannot open {path}: {wrong.strerror}") from None
         self._interrupted = False
+        self.bug = False
+        """Whether what ended it is minibcc's own fault."""
 
     def run(self, *, virtual: bool, redirected: bool | None = None) -> int:
         """Runs it; the exit status. With `virtual`, its clock is the kernel's; with `redirected`
@@ -99,6 +101,7 @@ class Script:
             return WRONG
         ours, deepest = uncaught.is_bug(wrong)
         if ours:
+            self.bug = True
             import traceback
 
             traceback.print_exception(wrong)
@@ -154,5 +157,6 @@ def _status(code: Any) -> int:
 
 
 def _flush() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if not stream.closed:
+            stream.flush()

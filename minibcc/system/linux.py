@@ -17,7 +17,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from minibcc.errors import SystemUnavailable
+from minibcc.errors import NotPermitted, SystemUnavailable
 
 if TYPE_CHECKING:
     import mmap
@@ -49,11 +49,12 @@ _CURE: Final = (
 
 
 class LinuxSystem:
-    """The running kernel. Raises SystemUnavailable where there is none that may be used."""
+    """The running kernel. Raises SystemUnavailable where there is none that may be used: with
+    `loads`, NotPermitted where it takes no programs from this process."""
 
     name = "linux"
 
-    def __init__(self) -> None:
+    def __init__(self, *, loads: bool = True) -> None:
         machine = os.uname().machine if hasattr(os, "uname") else ""
         if sys.platform != "linux" or machine not in ("x86_64", "amd64"):
             raise SystemUnavailable(
@@ -65,7 +66,8 @@ class LinuxSystem:
         self._mappings: dict[int, list[tuple[mmap.mmap, memoryview]]] = {}
         if _release() < _MEMLOCK_FREE_SINCE:
             _lift_memory_limit()
-        self._probe()
+        if loads:
+            self._probe()
 
     def _probe(self) -> None:
         """Loads the smallest program there is, to learn at once whether programs may be loaded."""
@@ -77,9 +79,7 @@ class LinuxSystem:
             self.close(self.bpf(ProgLoad(ProgType.TRACEPOINT, nothing)).fd)
         except OSError as error:
             if error.errno == errno.EPERM:
-                raise SystemUnavailable(
-                    f"this process may not load BPF programs: {_CURE}"
-                ) from None
+                raise NotPermitted(f"this process may not load BPF programs: {_CURE}") from None
             raise SystemUnavailable(
                 f"this kernel cannot load BPF programs ({error.strerror}); use the simulated kernel"
             ) from None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -20,10 +21,10 @@ int bad(struct pt_regs *ctx) { u32 key = 1; u64 *found = seen.lookup(&key); retu
 def check(tmp_path):
     """Checks a script; the finished process."""
 
-    def run(script, *words, options=()):
+    def run(script, *words, options=(), before=()):
         (tmp_path / "script.py").write_text(f"from bcc import BPF\n{script}")
         return subprocess.run(
-            [sys.executable, "-m", "minibcc", "check", *options, "script.py", *words],
+            [*before, sys.executable, "-m", "minibcc", "check", *options, "script.py", *words],
             cwd=tmp_path, capture_output=True, text=True, timeout=120,
             env={**os.environ, "PYTHONPATH": ROOT, "XDG_RUNTIME_DIR": str(tmp_path)},
         )  # fmt: skip
@@ -104,11 +105,73 @@ def test_a_script_ends_where_it_would_wait(report):
         "from time import sleep; sleep(1)",
         "import threading; threading.Event().wait()",
         "import signal; signal.pause()",
+        "input('more? ')",
+        "import sys; sys.stdin.readline()",
+        "from threading import *; t = Thread(target=b.trace_print); t.start(); t.join(); input()",
     ),
 )
 def test_ways_to_wait(report, wait):
     found = report(f"b = BPF(text='{GOOD}')\n{wait}\nraise SystemExit(7)")
-    assert (found["exit"], found["status"]) == (0, 0)
+    assert (found["exit"], found["status"], found["stderr"]) == (0, 0, "")
+
+
+@pytest.mark.parametrize(
+    "end",
+    (
+        "import sys; sys.exit(3)",
+        "import os; os._exit(3)",
+        "import sys; sys.stdout.close(); sys.exit(3)",
+        "import atexit; atexit.register(print, 'said'); raise SystemExit(3)",
+        "import atexit; atexit.register(input, 'said'); raise SystemExit(3)",
+        "import threading; threading.Thread(target=threading.Event().wait).start(); exit(3)",
+    ),
+)
+def test_ways_to_end(report, end):
+    """However a script leaves, the report is whole and the status its own."""
+    found = report(f"b = BPF(text='{GOOD}')\n{end}")
+    assert (found["exit"], found["stderr"]) == (0, "")
+    assert found["status"] == (0 if "input" in end else 3)
+    assert found["programs"] == [("good", "KPROBE", "ok")]
+    assert report(end.partition(";")[0] + "; exit(3)")["exit"] == 1
+
+
+def test_the_alarm_clock_is_the_scripts_own(report):
+    found = report(
+        "import signal, sys\n"
+        "signal.signal(signal.SIGALRM, lambda number, frame: sys.exit(5))\n"
+        f"b = BPF(text='{GOOD}')\n"
+        "for _ in range(8):\n    sum(range(2_000_000))\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.1)\n"
+        "while True:\n    pass\n"
+    )
+    assert (found["exit"], found["status"]) == (0, 5)
+
+
+def test_what_is_not_compiled_to_its_end_does_not_pass(report):
+    found = report(
+        "import minibcc.compiler.compile as c\n"
+        "def interrupted(*_, **__): raise KeyboardInterrupt\n"
+        f"c.compile = interrupted\nBPF(text='{GOOD}')"
+    )
+    assert (found["exit"], found["passed"]) == (1, False)
+    assert "is not compiled: KeyboardInterrupt" in found["texts"][0]["error"]
+
+
+def test_standard_files_have_descriptors(report):
+    found = report(
+        "import os, select, sys\n"
+        "assert os.get_terminal_size(sys.stdout.fileno()) == (80, 24)\n"
+        "assert sys.stdin.read() == ''\n"
+        f"b = BPF(text='{GOOD}')\n"
+        "select.select([sys.stdin], [], [])\nraise SystemExit(7)"
+    )
+    assert (found["exit"], found["status"], found["stderr"]) == (0, 0, "")
+
+
+def test_a_deep_recursion_is_the_scripts_own_fault(check):
+    done = check("def f(): f()\nf()")
+    assert done.returncode == 1
+    assert "RecursionError" in done.stderr and "bug" not in done.stderr
 
 
 def test_a_script_that_catches_everything_ends(report):
@@ -182,6 +245,8 @@ int plain(int number) { return number; }
         "import os; os.system('true')",
         "import os; os.fork()",
         "import os; os.kill(os.getpid(), 15)",
+        "import signal; signal.raise_signal(15)",
+        "import os; os.abort()",
         "import os; os.execv('/bin/true', ['true'])",
         "from bcc.exec import run_cmd; run_cmd(['true'])",
     ),
@@ -240,3 +305,47 @@ KFUNC_PROBE(vfs_read, struct file *file) {{ return 0; }}
     assert verdicts["good"] == "ok"
     assert verdicts["bad"] == "refused"
     assert verdicts["kfunc__vmlinux__vfs_read"] in ("ok", "not here")
+
+
+KEPT = '''
+b = BPF(text="""
+BPF_TABLE_PINNED("hash", u32, u64, pinned, 16, "/sys/fs/bpf/minibcc-test-check");
+BPF_HASH(seen, u32, u64);
+static u64 total = 4;
+int f(struct pt_regs *ctx)
+{
+    u32 key = 1;
+    seen.increment(key);
+    pinned.increment(key);
+    return total++;
+}
+""")
+b.attach_kprobe(event="vfs_read", fn_name="f")
+b.attach_kretprobe(event="vfs_read", fn_name="f")
+b["seen"][b["seen"].Key(1)] = b["seen"].Leaf(2)
+print(list(b["seen"].items()), len(b["seen"]))
+b.trace_print()
+'''
+
+
+@pytest.mark.kernel
+def test_nothing_stays_in_the_running_kernel(report):
+    found = report(KEPT, options=("--kernel", "linux"))
+    assert (found["exit"], found["status"], found["stderr"]) == (0, 0, "")
+    assert found["programs"] == [("f", "KPROBE", "ok")]
+    assert not os.path.exists("/sys/fs/bpf/minibcc-test-check")
+
+
+@pytest.mark.kernel
+def test_the_running_kernel_for_who_may_load_nothing(check):
+    """As for anybody who is not root: compiled against its types, and that is said."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("needs setpriv (util-linux)")
+    drop = (setpriv, "--bounding-set=-all", "--inh-caps=-all")
+    done = check(KEPT, options=("--kernel", "linux"), before=drop)
+    assert done.returncode == 0, done.stderr
+    assert "this process may load nothing into the kernel: KPROBE is compiled only" in done.stdout
+    assert "1 not here (linux kernel)" in done.stdout
+    wrong = "BPF(text='int f(void *c) { return x; }')"
+    assert check(wrong, options=("--kernel", "linux"), before=drop).returncode == 1
