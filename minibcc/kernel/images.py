@@ -50,6 +50,9 @@ def build(
     converted = convert_context_accesses(request.prog_type, instructions, facts)
     compact = Compaction(converted, facts.dead)
     by_facts: dict[int, Map] = {id(map.facts): map for map in maps.values()}
+    if "map_ptr" in facts.accesses.values():
+        for map in maps.values():
+            map.expose()
     alive = compact.starts(facts.starts)
     starts = tuple(compact.moved[facts.starts[index]] for index in alive)
     resolved, shown = _resolve(compact, starts, facts, by_facts)

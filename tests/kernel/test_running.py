@@ -809,3 +809,23 @@ def test_a_traced_tracepoint_follows_pointers_to_tasks(system, machine):
     kind = "raw_tracepoint"
     fire(machine, kind, "sched_switch", arguments=(0, 0x1234, current.address, 0))
     assert out_words(system, out, 2) == (current.pid, 0)
+
+
+def test_fields_of_a_map_are_those_of_the_map(system):
+    fd = system.bpf(MapCreate(MapType.HASH, 4, 16, 8))
+    code = assemble(
+        """
+        r1 = map[counts]
+        r0 = *(u32 *)(r1 +76)
+        r2 = *(u32 *)(r1 +72)
+        r0 *= r2
+        exit
+        """,
+        {"counts": fd},
+    )
+    program = system.bpf(ProgLoad(ProgType.SCHED_CLS, encode(code), "GPL")).fd
+    try:
+        assert system.bpf(ProgTestRun(program, bytes(64))).retval == 8 * 16
+    finally:
+        system.close(program)
+        system.close(fd)

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapType, ProgType
 from minibcc.isa.instruction import Instruction
+from minibcc.kernel.kernel import MachineTypes
 from minibcc.kernel.verifier.contract import Environment, MapFacts, Source
 from minibcc.kernel.verifier.verify import verify
+from minibcc.machine.linux618 import Linux618
+from minibcc.machine.machine import Machine
 from minibcc.records import Record, replace
 from tests.verifier import oracle
 
@@ -353,8 +356,13 @@ class _Writer:
         return Source(tuple(self.out), self.prog_type, maps=MAPS, gpl=gpl)
 
 
-HERE = Environment(cpus=oracle.possible_cpus(), lacks=oracle.lacking())
-"""This machine's kernel, as far as the verifier asks."""
+HERE = Environment(
+    MachineTypes(Machine(Linux618())),
+    oracle.possible_cpus(),
+    probe_loads=True,
+    lacks=oracle.lacking(),
+)
+"""This machine's kernel, as far as the verifier asks; its types are the simulated one's."""
 
 
 def programs(seed: int) -> Iterator[Source]:

@@ -17,17 +17,12 @@ import pytest
 
 from minibcc.abi.bpf import ProgFlags, ProgType
 from minibcc.isa.instruction import LD_IMM64
-from minibcc.kernel.kernel import MachineTypes
-from minibcc.kernel.verifier.contract import Environment, Source
+from minibcc.kernel.verifier.contract import Source
 from minibcc.kernel.verifier.verify import verify
-from minibcc.machine.linux618 import Linux618
-from minibcc.machine.machine import Machine
 from minibcc.records import Record, replace
 from tests import live
 from tests.verifier import generate, oracle, written
 
-ENVIRONMENT = Environment(MachineTypes(Machine(Linux618())), generate.HERE.cpus, probe_loads=True)
-"""The simulated kernel's types; where the running one counts its CPUs, as many."""
 ERRNOS = {"ok": 0, "not-decided": 0, "ENOTSUPP": 524}
 """Words for numbers, beside user space's names."""
 
@@ -79,7 +74,7 @@ CASES = _cases()
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_verdict(case: Case) -> None:
-    verdict = verify(case.source, ENVIRONMENT)
+    verdict = verify(case.source, generate.HERE)
     if not case.decided:
         assert verdict.refusal is not None
         assert verdict.refusal.code == "verify/not-decided"
@@ -121,7 +116,7 @@ def test_the_log_is_the_kernels(case: Case) -> None:
     if not case.decided or case.errno == errno.E2BIG:
         return
     _, log = oracle.load(case.source, 1)
-    verdict = verify(replace(case.source, log_level=1), ENVIRONMENT)
+    verdict = verify(replace(case.source, log_level=1), generate.HERE)
     assert _comparable(verdict.log) == _comparable(log)
 
 
@@ -155,7 +150,7 @@ def test_long_logs() -> None:
     compared = 0
     for source in [*sources, *islice(generate.programs(21), 100)]:
         number, log = oracle.load(source, 2)
-        verdict = verify(replace(source, log_level=2), ENVIRONMENT)
+        verdict = verify(replace(source, log_level=2), generate.HERE)
         if "SCC enter" in log or " async_cb" in log or number == errno.E2BIG:
             continue
         if number == verdict.errno:

@@ -18,7 +18,7 @@ from minibcc.kernel.verifier.contract import Source
 from minibcc.kernel.verifier.verify import verify
 from minibcc.records import replace
 from tests.verifier import generate
-from tests.verifier.test_cases import CASES, ENVIRONMENT
+from tests.verifier.test_cases import CASES
 
 GENERATED = 600
 GIVERS = {"Refused", "malformed", "refused", "_bad", "_bad_field", "unlocked"}
@@ -28,7 +28,7 @@ GIVERS = {"Refused", "malformed", "refused", "_bad", "_bad_field", "unlocked"}
 def test_every_message_is_in_the_table_under_its_code() -> None:
     sources = [case.source for case in CASES]
     sources += islice(generate.programs(5), GENERATED)
-    refusals = [found for source in sources if (found := verify(source, ENVIRONMENT).refusal)]
+    refusals = [found for source in sources if (found := verify(source, generate.HERE).refusal)]
     assert len(refusals) > GENERATED // 3
     wrong = {
         (found.message, found.code, known.code if known else None)

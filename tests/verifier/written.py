@@ -59,6 +59,9 @@ MAPS = {
     18: MapFacts(MapType.XSKMAP, 4, 4, 4),
     19: MapFacts(MapType.SK_STORAGE, 4, 16, 0, MapFlags.NO_PREALLOC, value_type=PAIR),
     20: MapFacts(MapType.REUSEPORT_SOCKARRAY, 4, 8, 4),
+    21: MapFacts(MapType.TASK_STORAGE, 4, 16, 0, MapFlags.NO_PREALLOC, value_type=PAIR),
+    22: MapFacts(MapType.CGRP_STORAGE, 4, 16, 0, MapFlags.NO_PREALLOC, value_type=PAIR),
+    23: MapFacts(MapType.INODE_STORAGE, 4, 16, 0, MapFlags.NO_PREALLOC, value_type=PAIR),
 }
 NAMES = {
     "hash": 1,
@@ -81,6 +84,9 @@ NAMES = {
     "xsks": 18,
     "storage": 19,
     "reuseport": 20,
+    "tasks": 21,
+    "groups": 22,
+    "inodes": 23,
 }
 
 

@@ -61,7 +61,7 @@ _ASIDE = re.compile(
 )
 _GLUED = re.compile(r"(?<=\S)(?: (?=infinite loop detected)|(?=processed \d+ insns))")
 """Where Linux forgets to end a line before it goes on."""
-_IN_ALL = re.compile("Caller passes invalid args ")
+_IN_ALL = re.compile(r"Caller passes invalid args |R\d+ is of type ")
 """What is said after its cause; of all else the cause comes first."""
 _NAMED = re.compile(r"\binsn (\d+)")
 

@@ -35,7 +35,7 @@ PER_CPU_LIMIT = 32 << 10
 """``PCPU_MIN_UNIT_SIZE``: bytes of a per-CPU value."""
 KMALLOC_LIMIT = 4 << 20
 """``KMALLOC_MAX_SIZE``."""
-HEADER_SIZE = 64
+HEADER_SIZE = 304
 """Bytes at a map's address: what stands for ``struct bpf_map``."""
 
 ANY, NOEXIST, EXIST, LOCK = 0, 1, 2, 4
@@ -104,6 +104,29 @@ class Map(KernelObject):
             self.type, self.key_size, self.value_size, self.max_entries, self.flags, name=self.name
         )
         self.address = self.memory.allocate(HEADER_SIZE, private=True)
+
+    def expose(self) -> None:
+        """Writes the fields of ``struct bpf_map`` that programs may read at the map's address, as
+        far as they are known here."""
+        struct = self.kernel.machine.type("bpf_map")
+        if not isinstance(struct, Struct):
+            return
+        known = {
+            "map_type": self.type,
+            "key_size": self.key_size,
+            "value_size": self.value_size,
+            "max_entries": self.max_entries,
+            "map_flags": self.flags,
+            "id": self.id,
+        }
+        view = self.memory.view(self.address, HEADER_SIZE)
+        for member in struct.members:
+            data = self.name.encode() if member.name == "name" else b""
+            if member.name in known:
+                data = int(known[member.name]).to_bytes(4, "little")
+            start = member.offset // 8
+            if start + len(data) <= HEADER_SIZE:
+                view[start : start + len(data)] = data
 
     # --- creation -----------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from minibcc.kernel.verifier.state import (
     MEMORY,
     PACKET,
     PACKET_META,
+    RCU,
     READ_ONLY,
     RINGBUF,
     SCALAR,
@@ -74,7 +75,7 @@ _KINDS: dict[str, tuple[tuple[int, ...], str]] = {
     "spin_lock": ((MAP_VALUE,), "map_value, ptr_"),
     "kptr_xchg_dest": ((MAP_VALUE,), "map_value, ptr_"),
     "dynptr": ((STACK, DYNPTR), "fp, dynptr_ptr"),
-    "btf_id": ((BTF, BTF | TRUSTED), "ptr_, trusted_ptr_, rcu_ptr_"),
+    "btf_id": ((BTF, BTF | TRUSTED, BTF | RCU), "ptr_, trusted_ptr_, rcu_ptr_"),
     "percpu_btf_id": ((), "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_"),
     "sock_common": (SOCKETS, _SOCKETS),
     "socket": ((SOCKET, TCP_SOCK), "sock, tcp_sock"),
@@ -137,7 +138,7 @@ def check(walk: Walk, call: Call, position: int, wanted: ValueType) -> None:
     ):
         raise Refused(EACCES, "verify/argument-type", "helper access to the packet is not allowed")
     if not (wanted.null and is_null(register)):
-        _right_kind(register, number, wanted)
+        _right_kind(walk, register, number, wanted)
         _right_offset(register, number, wanted)
     if "release" in wanted.flags:
         if kind == "dynptr":
@@ -158,7 +159,7 @@ def check(walk: Walk, call: Call, position: int, wanted: ValueType) -> None:
         judge(walk, call, number, register, wanted)
 
 
-def _right_kind(register: Register, number: int, wanted: ValueType) -> None:
+def _right_kind(walk: Walk, register: Register, number: int, wanted: ValueType) -> None:
     kinds, words = _KINDS[wanted.kind]
     kind = register.kind
     if "rdonly" in wanted.flags or (wanted.kind in ("map_key",)):
@@ -167,7 +168,7 @@ def _right_kind(register: Register, number: int, wanted: ValueType) -> None:
         kind &= ~MAYBE_NULL
     if kind in kinds:
         if kind & BASE == BTF and (name := wanted.btf or _STRUCTURES.get(wanted.kind)):
-            _right_structure(register, number, wanted, name)
+            _right_structure(walk, register, number, wanted, name)
         return
     name = kind_name(register.kind)
     message = f"R{number} type={name} expected={words}"
@@ -178,13 +179,16 @@ def _right_kind(register: Register, number: int, wanted: ValueType) -> None:
     raise Refused(EACCES, "verify/argument-type", message)
 
 
-def _right_structure(register: Register, number: int, wanted: ValueType, name: str) -> None:
+def _right_structure(
+    walk: Walk, register: Register, number: int, wanted: ValueType, name: str
+) -> None:
     """A pointer to the structure that the helper takes, or to one that begins with it."""
     release = "release" in wanted.flags
     if register.kind & MAYBE_NULL and release:
         message = f"Possibly NULL pointer passed to helper arg{number}"
         raise Refused(EACCES, "verify/null-argument", message)
     if not structures.holds(register.object, register.off, name):
+        walk.log.write(structures.why_not(register.object, register.off))
         message = f"R{number} is of type {register.object.name} but {name} is expected"
         raise Refused(EACCES, "verify/argument-type", message)
 

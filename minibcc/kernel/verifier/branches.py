@@ -119,7 +119,7 @@ def _decide(operation: int, wide: bool, left: Register, right: Register) -> bool
     known = right.kind == SCALAR and (right.range.known if wide else right.range.known32)
     if not known or right.range.value & (-1 if wide else 0xFFFF_FFFF):
         return None
-    trusted = left.kind == BTF | TRUSTED
+    trusted = left.kind & BASE == BTF and bool(left.ref or left.kind & TRUSTED)
     if left.kind & (MAYBE_NULL | UNTRUSTED):
         return None
     if not (trusted or left.kind & BASE in _NEVER_NULL):

@@ -63,6 +63,21 @@ _STRUCTURES = {
     MapType.STACK_TRACE: "bpf_stack_map",
     MapType.QUEUE: "bpf_queue_stack",
     MapType.STACK: "bpf_queue_stack",
+    MapType.DEVMAP: "bpf_dtab",
+    MapType.DEVMAP_HASH: "bpf_dtab",
+    MapType.SOCKMAP: "bpf_stab",
+    MapType.SOCKHASH: "bpf_shtab",
+    MapType.CPUMAP: "bpf_cpu_map",
+    MapType.XSKMAP: "xsk_map",
+    MapType.CGROUP_STORAGE: "bpf_cgroup_storage_map",
+    MapType.PERCPU_CGROUP_STORAGE: "bpf_cgroup_storage_map",
+    MapType.REUSEPORT_SOCKARRAY: "reuseport_array",
+    MapType.SK_STORAGE: "bpf_local_storage_map",
+    MapType.INODE_STORAGE: "bpf_local_storage_map",
+    MapType.TASK_STORAGE: "bpf_local_storage_map",
+    MapType.CGRP_STORAGE: "bpf_local_storage_map",
+    MapType.BLOOM_FILTER: "bpf_bloom_filter",
+    MapType.USER_RINGBUF: "bpf_ringbuf_map",
 }
 
 _TRACED = (ProgType.TRACING, ProgType.LSM)
@@ -171,7 +186,12 @@ def store(walk: Walk, offset: int, size: int) -> None:
 
 
 def map_field(walk: Walk, base: Register, register: int, offset: int, size: int) -> Register:
-    raise undecided("fields of struct bpf_map")
+    """What a load through a pointer to a map gives."""
+    structure = map_structure(base.object)
+    if offset < 0:
+        message = f"R{register} is {structure} invalid negative access: off={offset}"
+        raise Refused(EACCES, "verify/modified-pointer", message)
+    return structures.field(walk, structure, offset, size)
 
 
 def legacy(walk: Walk) -> None:

@@ -27,6 +27,7 @@ from minibcc.kernel.verifier.state import (
     BASE,
     BTF,
     CTX,
+    MAP,
     SOCKETS,
     UNTRUSTED,
     Frame,
@@ -212,7 +213,7 @@ class Walk:
         before = self.accesses.setdefault(self.slot, kind)
         if before == kind or before & BASE == kind & BASE == BTF:
             return
-        if (before | kind) & UNTRUSTED:
+        if (before | kind) & UNTRUSTED or (before != kind and MAP in (before, kind)):
             raise undecided("one load of memory that is trusted on one path and not on another")
         if before & BASE in _CONVERTED or kind & BASE in _CONVERTED:
             raise Refused(

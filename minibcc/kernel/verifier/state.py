@@ -47,6 +47,7 @@ READ_ONLY = 1 << 9
 RINGBUF = 1 << 10
 TRUSTED = 1 << 11
 UNTRUSTED = 1 << 12
+RCU = 1 << 13
 
 _NAMES = {
     NOT_INIT: "?",
@@ -71,6 +72,7 @@ _NAMES = {
 _PREFIXES = (
     (READ_ONLY, "rdonly_"),
     (RINGBUF, "ringbuf_"),
+    (RCU, "rcu_"),
     (UNTRUSTED, "untrusted_"),
     (TRUSTED, "trusted_"),
 )

@@ -10,18 +10,19 @@ load of its own kind. Mirrors ``btf_ctx_access``, ``btf_struct_access`` of kerne
 from __future__ import annotations
 
 from errno import EACCES, EINVAL
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
-from minibcc.abi.bpf import AttachType, ProgType
+from minibcc.abi.bpf import AttachType, ProgFlags, ProgType
 from minibcc.abi.tracepoints import nullable
 from minibcc.btf.types import Array, Enum, Int, Ptr, Struct, TypeTag, size_of, strip
-from minibcc.kernel.verifier import grants
+from minibcc.kernel.verifier import grants, locks
 from minibcc.kernel.verifier.log import tnum_text
 from minibcc.kernel.verifier.state import (
     ANY_NUMBER,
     BTF,
     MAYBE_NULL,
     MEMORY,
+    RCU,
     READ_ONLY,
     TRUSTED,
     UNTRUSTED,
@@ -118,13 +119,8 @@ def load(walk: Walk, base: Register, register: int, offset: int, size: int) -> R
         )
     else:
         found = _field(struct, offset, size)
-        if found is None:
-            return ANY_NUMBER
-        target, certain = found
-        if not isinstance(target, Struct):
-            return pointer(MEMORY | READ_ONLY | UNTRUSTED)
-        flags = base.kind & UNTRUSTED if certain else UNTRUSTED
-        return pointer(BTF | flags, object=target)
+        flags = _trust(walk, base, found) if found is not None else 0
+        return _loaded(walk, found, flags)
     raise Refused(EACCES, "verify/modified-pointer", message)
 
 
@@ -140,6 +136,15 @@ def holds(struct: Struct, offset: int, name: str) -> bool:
     return False
 
 
+def why_not(struct: Struct, offset: int) -> str:
+    """What the kernel writes down while it looks for a structure at `offset` and finds none."""
+    try:
+        _field(struct, offset, 1)
+    except Refused as refused:
+        return f"{refused.message}\n"
+    return ""
+
+
 def _inside(struct: Struct, offset: int) -> tuple[Type | None, int]:
     """What begins at or before `offset` of a structure and reaches beyond, and how far in."""
     for member in struct.members:
@@ -152,17 +157,86 @@ def _inside(struct: Struct, offset: int) -> tuple[Type | None, int]:
     return None, 0
 
 
+def field(walk: Walk, name: str, offset: int, size: int) -> Register:
+    """What a load through a pointer to a map gives; `name` is the structure that is behind it."""
+    ready(walk)
+    types = walk.environment.types
+    found = types.find(name) if types is not None else None
+    if not isinstance(found, Struct):
+        start = types.find("bpf_map") if types is not None else None
+        if not isinstance(start, Struct) or offset + size > start.size:
+            raise undecided(f"struct {name}, of which this kernel's BTF says nothing")
+        found = start  # with which each of them begins
+    got = _field(found, offset, size)
+    return _loaded(walk, got, UNTRUSTED if got is not None and not got.certain else 0)
+
+
+def _loaded(walk: Walk, found: _Target | None, flags: int) -> Register:
+    if found is None:
+        return ANY_NUMBER
+    if not isinstance(found.type, Struct):
+        return pointer(MEMORY | READ_ONLY | UNTRUSTED)
+    number = walk.new_id() if flags & MAYBE_NULL else 0
+    return pointer(BTF | flags, object=found.type, id=number)
+
+
+_SAFE: dict[tuple[str, str], int] = {
+    ("task_struct", "cpus_ptr"): RCU,
+    ("task_struct", "cgroups"): RCU,
+    ("task_struct", "real_parent"): RCU,
+    ("task_struct", "group_leader"): RCU,
+    ("cgroup", "kn"): RCU,
+    ("css_set", "dfl_cgrp"): RCU,
+    ("cgroup_subsys_state", "cgroup"): RCU,
+    ("mm_struct", "exe_file"): RCU | MAYBE_NULL,
+    ("sk_buff", "sk"): RCU | MAYBE_NULL,
+    ("request_sock", "sk"): RCU | MAYBE_NULL,
+    ("bpf_iter_meta", "seq"): TRUSTED,
+    ("bpf_iter__task", "meta"): TRUSTED,
+    ("bpf_iter__task", "task"): TRUSTED,
+    ("linux_binprm", "file"): TRUSTED,
+    ("file", "f_inode"): TRUSTED,
+    ("dentry", "d_inode"): TRUSTED | MAYBE_NULL,
+    ("socket", "sk"): TRUSTED | MAYBE_NULL,
+    ("vm_area_struct", "vm_mm"): TRUSTED | MAYBE_NULL,
+    ("vm_area_struct", "vm_file"): TRUSTED | MAYBE_NULL,
+}
+"""What a pointer in a structure that is trusted, or guarded by RCU, is itself; those under RCU only
+where the program does not sleep (``BTF_TYPE_SAFE_*``)."""
+
+
+def _trust(walk: Walk, base: Register, found: _Target) -> int:
+    """The flags of a pointer loaded through another."""
+    if base.kind & UNTRUSTED:
+        return UNTRUSTED
+    doubt = 0 if found.certain else UNTRUSTED
+    if not base.kind & (TRUSTED | RCU) and not base.ref:
+        return doubt
+    safe = _SAFE.get((base.object.name, found.member), 0)
+    if safe & TRUSTED:
+        return doubt | safe
+    if walk.program.prog_flags & ProgFlags.SLEEPABLE and not locks.held(walk):
+        return UNTRUSTED
+    if safe == RCU:
+        return doubt | safe
+    return safe or doubt
+
+
 def _bad_field(message: str, errno: int = EACCES) -> Refused:
     return Refused(errno, "verify/memory-bounds", message)
 
 
-_Target: TypeAlias = "tuple[Type | None, bool] | None"
-"""What a pointer found points to, and whether that is certain (in a union it is not); None: a
-number."""
+class _Target(NamedTuple):
+    """A pointer that was found: to what, whether that is certain (in a union it is not), and the
+    member that it is."""
+
+    type: Type | None
+    certain: bool
+    member: str
 
 
-def _field(struct: Struct, offset: int, size: int, certain: bool = True) -> _Target:
-    """What the field at `offset` is; `certain` is False below a union."""
+def _field(struct: Struct, offset: int, size: int, certain: bool = True) -> _Target | None:
+    """The pointer at `offset`, None for a number; `certain` is False below a union."""
     name = struct.name or "(anon)"
     if struct.union and len(struct.members) != 1:
         certain = False
@@ -184,7 +258,7 @@ def _field(struct: Struct, offset: int, size: int, certain: bool = True) -> _Tar
     raise _bad_field(f"struct {name} doesn't have field at offset {offset}", EINVAL)
 
 
-def _behind(struct: Struct, offset: int, size: int, certain: bool) -> _Target:
+def _behind(struct: Struct, offset: int, size: int, certain: bool) -> _Target | None:
     """Past a structure's end there may be the elements of its last member, an array without a
     size."""
     last = struct.members[-1] if struct.members else None
@@ -199,7 +273,7 @@ def _behind(struct: Struct, offset: int, size: int, certain: bool) -> _Target:
     raise _bad_field(f"access beyond struct {name} at off {offset} size {size}")
 
 
-def _member(name: str, member: Member, offset: int, size: int, certain: bool) -> _Target:
+def _member(name: str, member: Member, offset: int, size: int, certain: bool) -> _Target | None:
     start = member.offset // 8
     kind = strip(member.type)
     while isinstance(kind, Array):
@@ -217,7 +291,7 @@ def _member(name: str, member: Member, offset: int, size: int, certain: bool) ->
             )
         if isinstance(kind.to, TypeTag):
             raise undecided(f"pointers that are tagged {kind.to.name}")
-        return strip(kind.to), certain
+        return _Target(strip(kind.to), certain, member.name)
     end = member.offset // 8 + size_of(member.type)
     if offset + size > end and certain:
         raise _bad_field(
