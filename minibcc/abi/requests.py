@@ -94,6 +94,7 @@ class ProgInfo(Record):
     jited_ksyms: tuple[int, ...] = ()
     run_time_ns: int = 0
     run_cnt: int = 0
+    recursion_misses: int = 0
     verified_insns: int = 0
     attach_btf_obj_id: int = 0
     attach_btf_id: int = 0
@@ -368,6 +369,14 @@ class BtfGetFdById(Request[int]):
 class LinkGetFdById(Request[int]):
     command = Command.LINK_GET_FD_BY_ID
     link_id: int
+
+
+class EnableStats(Request[int]):
+    """Answers a descriptor: while it is open, runs of programs are counted and timed. `type` is
+    BPF_STATS_RUN_TIME, the only one there is."""
+
+    command = Command.ENABLE_STATS
+    type: int = 0
 
 
 class BtfLoad(Request[int]):

@@ -130,6 +130,8 @@ def _as_json(item: Found) -> dict[str, Any]:
     row["gpl_compatible"] = info.gpl_compatible
     if info.run_time_ns:
         row |= {"run_time_ns": info.run_time_ns, "run_cnt": info.run_cnt}
+    if info.recursion_misses:
+        row["recursion_misses"] = info.recursion_misses
     row["loaded_at"] = int(kernel.wall_time(info.load_time))
     row["uid"] = info.created_by_uid
     row["bytes_xlated"] = len(info.xlated_prog_insns)
@@ -151,6 +153,7 @@ def _as_text(item: Found) -> str:
     name = f"name {info.name}  " if info.name else ""
     gpl = "  gpl" if info.gpl_compatible else ""
     runs = f" run_time_ns {info.run_time_ns} run_cnt {info.run_cnt}" if info.run_time_ns else ""
+    runs += f" recursion_misses {info.recursion_misses}" if info.recursion_misses else ""
     loaded = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(kernel.wall_time(info.load_time)))
     jited = f"jited {_size(info)}B" if _size(info) else "not jited"
     maps = "  map_ids " + ",".join(map(str, info.map_ids)) if info.map_ids else ""

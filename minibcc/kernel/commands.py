@@ -25,6 +25,7 @@ from minibcc.kernel.kernel import Kernel
 from minibcc.kernel.maps import registry
 from minibcc.kernel.maps.base import ACCESS_MODES, LOCK, Map
 from minibcc.kernel.objects import BtfObject, Link, Program
+from minibcc.kernel.pseudofiles import Statistics
 
 # --- maps -------------------------------------------------------------------------------------
 
@@ -178,6 +179,13 @@ def _get_pinned(kernel: Kernel, request: requests.ObjGet) -> int:
     return kernel.descriptor_for(item, request.file_flags)
 
 
+def _enable_stats(kernel: Kernel, request: requests.EnableStats) -> int:
+    """``bpf_enable_stats``."""
+    if request.type:
+        raise failure(EINVAL)
+    return kernel.descriptors.add(Statistics(kernel))
+
+
 COMMANDS: dict[type[Request[Any]], Callable[[Kernel, Any], Any]] = {
     requests.MapCreate: _map_create,
     requests.MapLookup: _map_lookup,
@@ -218,6 +226,7 @@ COMMANDS: dict[type[Request[Any]], Callable[[Kernel, Any], Any]] = {
     requests.LinkGetFdById: lambda kernel, request: kernel.descriptors.add_object(
         kernel.links.get(request.link_id)
     ),
+    requests.EnableStats: _enable_stats,
     requests.BtfLoad: _btf_load,
     requests.RawTracepointOpen: attach.open_raw_tracepoint,
     requests.LinkCreate: attach.create_link,

@@ -118,8 +118,10 @@ class Kernel:
         self.lock = threading.RLock()
         """Held while anything here changes: another thread may take it to look."""
         self.override: int | None = None
-        self.stats = False
-        """Whether the time that programs take is measured (kernel.bpf_stats_enabled)."""
+        self.stats = 0
+        """How many want runs of programs to be counted and timed: the switch, open descriptors."""
+        self.stats_switch = False
+        """kernel.bpf_stats_enabled."""
         self._event_ids = 0
         self._tracepoints: dict[int, str] = {}
         self._tracepoints_read = False
@@ -165,7 +167,6 @@ class Kernel:
         context's address; `packet` serves legacy packet loads."""
         image = program.image
         run = self._new_run(image, arguments[0] if arguments else 0, event, packet)
-        program.run_count += repeat
         started = time.perf_counter_ns() if self.stats else 0
         try:
             if repeat == 1:
@@ -173,6 +174,7 @@ class Kernel:
             return self.engine.repeat(image, run, arguments, repeat)
         finally:
             if started:
+                program.run_count += repeat
                 program.run_time += time.perf_counter_ns() - started
 
     def _new_run(

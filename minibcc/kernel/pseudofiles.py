@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.isa.instruction import decode
 from minibcc.isa.tag import tag_sha1
-from minibcc.kernel.descriptors import ObjectDescription
+from minibcc.kernel.descriptors import Description, ObjectDescription
 from minibcc.kernel.errnos import failure
 from minibcc.kernel.events import KPROBE_TYPE, UPROBE_TYPE
 from minibcc.kernel.files import TextFile
@@ -55,14 +55,27 @@ class StatsFile(TextFile):
     """kernel.bpf_stats_enabled: a 1 written to it measures how long programs run."""
 
     def __init__(self, kernel: Kernel) -> None:
-        super().__init__(b"%d\n" % kernel.stats)
+        super().__init__(b"%d\n" % kernel.stats_switch)
         self._kernel = kernel
 
     def write(self, data: bytes) -> int:
         if data.strip() not in (b"0", b"1"):
             raise failure(EINVAL)
-        self._kernel.stats = data.strip() == b"1"
+        switch = data.strip() == b"1"
+        self._kernel.stats += switch - self._kernel.stats_switch
+        self._kernel.stats_switch = switch
         return len(data)
+
+
+class Statistics(Description):
+    """What BPF_ENABLE_STATS opens: programs are measured until it is closed."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        kernel.stats += 1
+
+    def close(self) -> None:
+        self._kernel.stats -= 1
 
 
 def descriptor_info(kernel: Kernel, number: str) -> bytes:

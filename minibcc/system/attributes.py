@@ -293,6 +293,10 @@ def _link_create(system: LinuxSystem, q: r.LinkCreate) -> int:
     )[0]  # fmt: skip
 
 
+def _enable_stats(system: LinuxSystem, q: r.EnableStats) -> int:
+    return call(system, q.command, "I", q.type)[0]
+
+
 def _iter_create(system: LinuxSystem, q: r.IterCreate) -> int:
     return call(system, q.command, "2I", q.link_fd, q.flags)[0]
 
@@ -327,6 +331,7 @@ HANDLERS: Final[dict[type[r.Request[Any]], Callable[[LinuxSystem, Any], Any]]] =
     r.MapGetFdById: _fd_by_id("map_id"),
     r.BtfGetFdById: _fd_by_id("btf_id"),
     r.LinkGetFdById: _fd_by_id("link_id"),
+    r.EnableStats: _enable_stats,
     r.BtfLoad: _btf_load,
     r.RawTracepointOpen: _raw_tracepoint_open,
     r.LinkCreate: _link_create,

@@ -112,6 +112,7 @@ def prog_get_info(system: LinuxSystem, q: r.ProgGetInfo) -> r.ProgInfo:
         jited_ksyms=numbers("jited_ksyms"),
         run_time_ns=info["run_time_ns"],
         run_cnt=info["run_cnt"],
+        recursion_misses=info["recursion_misses"],
         verified_insns=info["verified_insns"],
         attach_btf_obj_id=info["attach_btf_obj_id"],
         attach_btf_id=info["attach_btf_id"],

@@ -9,9 +9,13 @@ import sys
 import pytest
 
 from minibcc import boot
+from minibcc.abi.bpf import ProgType
+from minibcc.abi.requests import EnableStats, ProgGetInfo, ProgLoad, ProgTestRun
 from minibcc.bcc import BPF
 from minibcc.cli import show
 from minibcc.cli.show import Kernel
+from minibcc.isa.instruction import encode
+from minibcc.isa.text import assemble
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -312,6 +316,25 @@ def loaded():
 
         yield str(b.system.bpf(ProgGetInfo(fd)).id)
     boot.choose(boot.Options())
+
+
+@pytest.mark.kernel
+@pytest.mark.tool("bpftool")
+def test_bpftool_prints_the_same_of_what_has_run(capsys):
+    """How often and how long, where that was counted."""
+    system = boot.system(boot.Options(kernel="linux"))
+    fd = system.bpf(ProgLoad(ProgType.SOCKET_FILTER, encode(assemble("r0 = 0\nexit")))).fd
+    stats = system.bpf(EnableStats())
+    system.bpf(ProgTestRun(fd, bytes(64), repeat=7))
+    system.close(stats)
+    number = str(system.bpf(ProgGetInfo(fd)).id)
+    for form, text in ((), " run_cnt 7\n"), (("-j",), '"run_cnt":7,'), (("-p",), '"run_cnt": 7,'):
+        arguments = [*form, "prog", "show", "id", number]
+        wanted = subprocess.run(["bpftool", *arguments], capture_output=True, text=True).stdout
+        assert text in wanted
+        assert show.main([*arguments, "--linux"]) == 0
+        assert capsys.readouterr().out == wanted
+    system.close(fd)
 
 
 @pytest.mark.kernel

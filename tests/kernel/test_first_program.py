@@ -10,6 +10,7 @@ import pytest
 from minibcc.abi.bpf import ProgType
 from minibcc.abi.perf import PerfEventAttr, PerfIoctl
 from minibcc.abi.requests import (
+    EnableStats,
     MapCreate,
     ProgGetFdById,
     ProgGetInfo,
@@ -85,6 +86,7 @@ def test_reading_without_blocking_says_eagain(system):
 
 
 def test_what_is_not_attached_any_more_does_not_run(system):
+    system.bpf(EnableStats())
     loaded = system.bpf(program(HELLO))
     event = attach(system, loaded)
     system.close(event)
@@ -95,6 +97,7 @@ def test_what_is_not_attached_any_more_does_not_run(system):
 
 
 def test_a_disabled_event_does_not_run_its_program(system):
+    system.bpf(EnableStats())
     loaded = system.bpf(program(HELLO))
     event = attach(system, loaded)
     system.ioctl(event, PerfIoctl.DISABLE)
@@ -125,6 +128,7 @@ def test_an_event_takes_one_program(system):
 
 
 def test_a_raw_tracepoint_is_open_while_its_link_is(system):
+    system.bpf(EnableStats())
     loaded = system.bpf(program(HELLO, ProgType.RAW_TRACEPOINT))
     link = system.bpf(RawTracepointOpen("sys_enter", loaded.fd))
     system.wait(system.now() + 3_000_000_000)

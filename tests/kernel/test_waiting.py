@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from minibcc.abi.perf import PerfEventAttr, PerfIoctl, PerfSoftware, PerfType
-from minibcc.abi.requests import MapCreate, MapGetNextId, ProgGetInfo
+from minibcc.abi.requests import EnableStats, MapCreate, MapGetNextId, ProgGetInfo
 from minibcc.kernel import programs
 from minibcc.kernel.system import SimulatedSystem
 from minibcc.machine.machine import Machine
@@ -66,6 +66,7 @@ def test_after_the_end_polls_find_nothing(system):
 
 
 def test_what_came_before_the_end_is_read_before_the_interrupt(system):
+    system.bpf(EnableStats())
     loaded = system.bpf(program(HELLO))
     event = system.perf_event_open(PerfEventAttr(6, 0, "do_sys_openat2"), -1, 0)
     system.ioctl(event, PerfIoctl.SET_BPF, loaded.fd)

@@ -46,6 +46,32 @@ def test_hello_world(system: System) -> None:
         system.bpf(r.ProgGetNextId(0x7FFF_FFFE))
 
 
+def test_runs_are_counted_while_somebody_wants_it(system: System) -> None:
+    if read_file(system, "/proc/sys/kernel/bpf_stats_enabled") != b"0\n":
+        pytest.skip("this computer counts always")
+
+    def ran(count: int) -> r.ProgInfo:
+        system.bpf(r.ProgTestRun(fd, bytes(64), repeat=count))
+        return system.bpf(r.ProgGetInfo(fd))
+
+    fd = load(system, ProgType.SOCKET_FILTER, "r0 = 0\nexit")
+    info = ran(3)
+    assert (info.run_cnt, info.run_time_ns, info.recursion_misses) == (0, 0, 0)
+    first, second = system.bpf(r.EnableStats()), system.bpf(r.EnableStats())
+    info = ran(5)
+    assert info.run_cnt == 5
+    assert info.run_time_ns > 0
+    assert read_file(system, "/proc/sys/kernel/bpf_stats_enabled") == b"0\n"
+    system.close(first)
+    assert ran(1).run_cnt == 6
+    system.close(second)
+    info = ran(1)
+    assert info.run_cnt == 6, "what was counted stays, and grows no more"
+    with refused(errno.EINVAL):
+        system.bpf(r.EnableStats(1))
+    system.close(fd)
+
+
 def test_the_tag_of_a_program_with_maps(system: System) -> None:
     text = "r1 = map[m]\nr2 = map[m][0]+4\nr0 = 0x123456789\nexit"
     with created(system, MapType.ARRAY, 4, 8, 1) as m:

@@ -64,7 +64,7 @@ class Writer:
         self.scope = FIRST + len(self.metadata)
         self.metadata.append(
             f'!{self.scope} = distinct !DISubprogram(name: "f{start}", scope: !4, file: !4,'
-            f" line: {start + 1}, type: !5, unit: !7,"
+            f" line: {start + 1}, scopeLine: {start + 1}, type: !5, unit: !7,"
             " spFlags: DISPFlagDefinition | DISPFlagOptimized)"
         )
         return f" !dbg !{self.scope}"
