@@ -27,8 +27,14 @@ WORLD = 250
 RAW_SHARE = 5
 KINDS = ("opcode", "map", "helper")
 """What the names of what ran begin with."""
-NEVER = frozenset(("sk_fullsock", "tcp_sock", "get_listener_sock", "sk_release"))
-"""Helpers that no program comes to: they take a socket, and the simulated computer has none."""
+NEVER = frozenset(
+    "sk_fullsock tcp_sock get_listener_sock sk_release sk_cgroup_id sk_ancestor_cgroup_id "
+    "sk_select_reuseport skc_to_mptcp_sock skc_to_tcp6_sock skc_to_tcp_request_sock "
+    "skc_to_tcp_sock skc_to_tcp_timewait_sock skc_to_udp6_sock skc_to_unix_sock "
+    "sock_from_file seq_printf seq_printf_btf seq_write".split()
+)
+"""Helpers that no program comes to: they take a socket or a file, and the simulated computer gives
+none without a scenario, or what a reader of an iterator brings along."""
 
 
 def run(count: int, seed: int) -> dict[str, Any]:
