@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.iterators import Sequence
     from minibcc.kernel.maps.base import Map
     from minibcc.kernel.packets import Packet
+    from minibcc.kernel.timers import Timers
     from minibcc.kernel.vm.execution import Engine, Image
     from minibcc.kernel.vm.jit import Jit
     from minibcc.kernel.vm.memory import Arena
@@ -112,6 +113,7 @@ class Kernel:
         self.sequences: dict[int, Sequence] = {}
         """What open iterators write to, by address; `sessions` counts them."""
         self.sessions = 0
+        self._timers: Timers | None = None
         self.environment = Environment(MachineTypes(machine), machine.cpus, probe_loads=True)
         self.map_at: dict[int, Map] = {}
         """Maps by the address that programs hold."""
@@ -166,7 +168,7 @@ class Kernel:
         """Executes a program, `repeat` times: the last R0, unsigned 64 bits. `arguments[0]` is the
         context's address; `packet` serves legacy packet loads."""
         image = program.image
-        run = self._new_run(image, arguments[0] if arguments else 0, event, packet)
+        run = self.new_run(image, arguments[0] if arguments else 0, event, packet)
         started = time.perf_counter_ns() if self.stats else 0
         try:
             if repeat == 1:
@@ -177,12 +179,12 @@ class Kernel:
                 program.run_count += repeat
                 program.run_time += time.perf_counter_ns() - started
 
-    def _new_run(
+    def new_run(
         self,
         image: Image,
-        context: int,
-        event: Event | None,
-        packet: Callable[[int, int], int | None] | None,
+        context: int = 0,
+        event: Event | None = None,
+        packet: Callable[[int, int], int | None] | None = None,
     ) -> Run:
         """A `Run`, field by field: this happens at every event."""
         run = Run.__new__(Run)
@@ -232,6 +234,14 @@ class Kernel:
                 except UsageError:
                     return None
         return self._jit
+
+    @property
+    def timers(self) -> Timers:
+        if self._timers is None:
+            from minibcc.kernel.timers import Timers
+
+            self._timers = Timers(self)
+        return self._timers
 
     # --- pins ---------------------------------------------------------------------------------
 

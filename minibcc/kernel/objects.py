@@ -185,6 +185,8 @@ class Program(KernelObject):
         self.gpl = False
         self.run_time = 0
         self.run_count = 0
+        self.entries: dict[int, Image] = {}
+        """Images that start at another function (a timer's), by its slot."""
         self.reach = 0
         """Bytes of its context that it may read (``max_ctx_offset``)."""
         self.attach_btf_id = 0

@@ -12,6 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from minibcc.machine import pseudofiles, tasks
+from minibcc.machine.alarms import Alarms
 from minibcc.machine.calls import Kernel
 from minibcc.machine.files import Files
 from minibcc.machine.hooks import Hooks
@@ -77,6 +78,7 @@ class Machine:
         self.switching = Switching(self)
         self.finished = False
         self.pace = pace
+        self.alarms = Alarms()
         self._sampler = Sampler(self)
         self._all_tasks: dict[int, Task] = {}
         self._clock = UPTIME
@@ -104,9 +106,16 @@ class Machine:
     def spend(self, ns: int) -> None:
         """Time passes while the current task's processor is busy."""
         end = self._clock + ns
-        while (tick := self._sampler.next(self._clock)) is not None and tick <= end:
-            self._clock = tick
-            self._sampler.sample()
+        while True:
+            tick, alarm = self._sampler.next(self._clock), self.alarms.next()
+            if alarm is not None and alarm <= min(end, tick or end):
+                self._clock = max(alarm, self._clock)
+                self.alarms.ring()
+            elif tick is not None and tick <= end:
+                self._clock = tick
+                self._sampler.sample()
+            else:
+                break
         self._clock = end
         self._scheduler.busy[self.cpu] = max(self._scheduler.busy[self.cpu], end)
 
@@ -131,11 +140,17 @@ class Machine:
             tick = self._sampler.next(self._clock)
             if tick is not None:
                 due = min(due, tick)
+            alarm = self.alarms.next()
+            rings = alarm is not None and alarm <= due
+            if alarm is not None and rings:
+                due = max(alarm, self._clock)
             if until is not None and due > until:
                 self._move(until)
                 return True
             self._move(due)
-            if due == tick:
+            if rings:
+                self.alarms.ring()
+            elif due == tick:
                 self._sampler.sample()
                 self.hooks.raise_failure()
             elif turn is None or over:

@@ -21,7 +21,7 @@ CALL = 0x85
 
 
 def _simulated(case: Case) -> bool:
-    """Whether the kernel has all the helpers: it has none for timers."""
+    """Whether the kernel has all the helpers that the case calls."""
     return all(
         implementation(insn.imm) is not None
         for insn in case.source.instructions

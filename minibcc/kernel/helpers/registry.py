@@ -37,6 +37,7 @@ MODULES = (
     "dynptr",
     "sequence",
     "typed",
+    "timer",
 )
 """The families, each a module of this package, the often used first: a look-up goes through them
 in this order, and what it does not reach is not imported."""

@@ -146,8 +146,11 @@ class ArrayMap(IndexedMap):
         error = self.update_error(index, flags)
         if error:
             return error
-        self.memory.view(self.lookup(key, cpu), self.value_size)[:] = value
+        self.store(self.lookup(key, cpu), value)
         return 0
+
+    def key_of(self, address: int) -> bytes:
+        return ((address - self.values) // self.stride).to_bytes(4, "little")
 
     def delete(self, key: bytes) -> int:
         return -EINVAL

@@ -38,6 +38,8 @@ KMALLOC_LIMIT = 4 << 20
 HEADER_SIZE = 304
 """Bytes at a map's address: what stands for ``struct bpf_map``."""
 
+TIMER_SIZE = 16
+"""Bytes of ``struct bpf_timer``."""
 ANY, NOEXIST, EXIST, LOCK = 0, 1, 2, 4
 """`UpdateFlags` as plain numbers: an inverted IntFlag forgets the bits that have no name."""
 ACCESS_MODES = int(MapFlags.RDONLY | MapFlags.WRONLY)
@@ -97,6 +99,8 @@ class Map(KernelObject):
         self.btf: BtfObject | None = None
         self.lock_offset: int | None = None
         """Where in its values a ``struct bpf_spin_lock`` lies, where there is one."""
+        self.timer_offset: int | None = None
+        """Where a ``struct bpf_timer`` lies."""
         self.per_cpu = self.type in self.per_cpu_types
         self.stride = round_up(self.value_size, 8)
         self.cpus = kernel.cpus
@@ -160,7 +164,8 @@ class Map(KernelObject):
         if not self.described:
             raise failure(ENOTSUPP)
         self.facts.value_type = value
-        self.lock_offset = _lock_offset(value)
+        self.lock_offset = _place_of("bpf_spin_lock", value)
+        self.timer_offset = _place_of("bpf_timer", value)
         self.btf = btf
         btf.hold()
 
@@ -178,6 +183,27 @@ class Map(KernelObject):
     def memlock(self) -> int:
         """Bytes that Linux would say the map takes (``map_mem_usage``)."""
         return 0
+
+    def abandoned(self) -> None:
+        if self.timer_offset is not None:
+            self.kernel.timers.drop_all(self)
+
+    def store(self, address: int, value: bytes) -> None:
+        """Gives an element its value: a timer that it had goes, and none comes with the value."""
+        self.memory.view(address, self.value_size)[:] = value
+        if self.timer_offset is not None:
+            self.drop_timer(address)
+
+    def drop_timer(self, address: int) -> None:
+        """The value at `address` has no timer any more."""
+        if self.timer_offset is not None:
+            place = address + self.timer_offset
+            self.memory.view(place, TIMER_SIZE)[:] = bytes(TIMER_SIZE)
+            self.kernel.timers.drop(place)
+
+    def key_of(self, address: int) -> bytes:
+        """The key of the element whose value lies at an address."""
+        raise NotImplementedError
 
     # --- the surface for programs -------------------------------------------------------------
 
@@ -329,13 +355,13 @@ class Map(KernelObject):
         return len(keys)
 
 
-def _lock_offset(value: Type) -> int | None:
-    """Where a ``struct bpf_spin_lock`` lies in a value, in bytes."""
+def _place_of(part: str, value: Type) -> int | None:
+    """Where a structure of that name lies in a value, in bytes."""
     struct = strip(value)
     if isinstance(struct, Struct):
         for member in struct.members:
             inner = strip(member.type)
-            if isinstance(inner, Struct) and inner.name == "bpf_spin_lock":
+            if isinstance(inner, Struct) and inner.name == part:
                 return member.offset // 8
     return None
 

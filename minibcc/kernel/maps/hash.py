@@ -155,8 +155,15 @@ class HashMap(Map):
             return address
         if self.per_cpu:
             address += cpu * self.stride
-        self.memory.view(address, self.value_size)[:] = value
+        self.store(address, value)
         return 0
+
+    def key_of(self, address: int) -> bytes:
+        return self.entries.key(address - self.entries.value_at)
+
+    def _drop(self, element: int) -> None:
+        self.drop_timer(self.entries.value(element))
+        self.entries.drop(element)
 
     def _prepare(self, key: bytes, flags: int) -> int:
         """The address that an update writes to, or a negative errno."""
@@ -182,7 +189,7 @@ class HashMap(Map):
         element = self.entries.find(key)
         if not element:
             return -ENOENT
-        self.entries.drop(element)
+        self._drop(element)
         return 0
 
     # --- the surface for user space -----------------------------------------------------------
@@ -193,6 +200,7 @@ class HashMap(Map):
     def write(self, key: bytes, value: bytes, flags: int) -> None:
         address = checked(self._prepare(key, flags))
         self.memory.view(address, len(value))[:] = value
+        self.drop_timer(address)
 
     def next_key(self, key: bytes | None) -> bytes:
         """An unknown key starts over, as in Linux."""
@@ -205,7 +213,7 @@ class HashMap(Map):
 
     def take(self, key: bytes, flags: int) -> bytes:
         value = self.read(key, 0)
-        self.entries.drop(self.entries.find(key))
+        self._drop(self.entries.find(key))
         return value
 
     def read_batch(self, cursor: bytes | None, count: int, flags: int, *, take: bool) -> Batch:
@@ -224,7 +232,7 @@ class HashMap(Map):
             keys.append(table.key(element))
             values.append(self.value_at(table.value(element)))
             if take:
-                table.drop(element)
+                self._drop(element)
             slot = table.following(slot + 1)
         after = None if slot < 0 else slot.to_bytes(4, "little")
         return Batch(tuple(keys), tuple(values), after)
