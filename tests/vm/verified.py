@@ -113,9 +113,9 @@ USES = {
 }
 """What a helper that takes a map needs it for."""
 
-UNDECIDED = {"func", "dynptr", "spin_lock", "timer", "kptr_xchg_dest", "percpu_btf_id"}
-UNDECIDED |= {"sock_common", "socket", "btf_id_sock_common"}
-"""Kinds of arguments that the verifier may be unable to judge."""
+SPECIAL_KINDS = {"func", "dynptr", "spin_lock", "timer", "kptr_xchg_dest", "percpu_btf_id"}
+SPECIAL_KINDS |= {"sock_common", "socket", "btf_id_sock_common"}
+"""Kinds of arguments that `Writer` has no general way to make."""
 
 RETURN_SOCKETS = ("sk_lookup_tcp", "sk_lookup_udp", "skc_lookup_tcp")
 """What a program must give back by ``sk_release``."""
@@ -197,23 +197,22 @@ JNE = opcodes.of("jump", "jne")
 JGT_REG = opcodes.of("jump", "jgt", by_reg=True)
 EXIT = Instruction(0x95)
 CALL = 0x85
-TRUSTED_SHARE = 0.08
+SPARE_SHARE = 0.08
+"""Programs that leave their context alone and give NULL for what they cannot have."""
 FAR = 4096
 """Bytes of a context that are read of; a tracepoint's may be larger."""
 
 
 class Program(NamedTuple):
-    """`trusting` says that it may contain what the verifier cannot decide; all else it must
-    accept."""
+    """`functions` are the slots at which functions begin, and what they are."""
 
     kind: ProgType
     attach: int
     instructions: list[Instruction]
     functions: list[tuple[int, str]]
-    trusting: bool
 
 
-def callable_helpers(kind: ProgType, attach: int, trusting: bool) -> list[Helper]:
+def callable_helpers(kind: ProgType, attach: int, spare: bool) -> list[Helper]:
     """What such a program may call and `Writer` knows to give arguments to."""
     found = []
     for name in sorted(allowed(kind, attach) & implementations().keys()):
@@ -224,18 +223,18 @@ def callable_helpers(kind: ProgType, attach: int, trusting: bool) -> list[Helper
             continue
         if kind == ProgType.SK_REUSEPORT and name.startswith("skb_"):
             continue  # there is no packet without a socket to send it to
-        if row.result.kind not in ("integer", "void", "map_value") and not trusting:
+        if row.result.kind not in ("integer", "void", "map_value") and not spare:
             continue
-        if all(_givable(row, number, trusting) for number in range(len(row.arguments))):
+        if all(_givable(row, number, spare) for number in range(len(row.arguments))):
             found.append(row)
     return found
 
 
-def _givable(row: Helper, number: int, trusting: bool) -> bool:
+def _givable(row: Helper, number: int, spare: bool) -> bool:
     wanted = row.arguments[number]
-    if wanted.kind in UNDECIDED or wanted.kind == "btf_id":
-        task = wanted.btf == "task_struct" and not trusting
-        null = wanted.null and (trusting or wanted.kind == "btf_id")
+    if wanted.kind in SPECIAL_KINDS or wanted.kind == "btf_id":
+        task = wanted.btf == "task_struct" and not spare
+        null = wanted.null and (spare or wanted.kind == "btf_id")
         return task or null
     if wanted.kind == "map_ptr":
         return row.name in USES
@@ -262,14 +261,14 @@ class Writer:
         self.fds = fds
         self.kind, self.attach = random.choices(list(TYPES), list(TYPES.values()))[0]
         self.context = context_of(self.kind, self.attach)
-        self.trusting = random.random() < TRUSTED_SHARE
+        self.spare = random.random() < SPARE_SHARE
         self.slots: list[Instruction] = []
         self.numbers: set[int] = set()
         self.reserved: set[int] = set()
         self.functions: list[tuple[int, str]] = []  # slot of the call, what is called
         self.bodies = 0
         self.main = True
-        key = self.kind, self.attach, self.trusting
+        key = self.kind, self.attach, self.spare
         if key not in _helpers:
             _helpers[key] = callable_helpers(*key)
         self.helpers = _helpers[key]
@@ -289,7 +288,7 @@ class Writer:
             starts.append((len(self.slots), what))
             self.slots[slot] = self.slots[slot]._replace(imm=len(self.slots) - slot - 1)
             self.body(what)
-        return Program(self.kind, self.attach, self.slots, starts, self.trusting)
+        return Program(self.kind, self.attach, self.slots, starts)
 
     def body(self, what: str) -> None:
         """A called function."""
@@ -414,14 +413,13 @@ class Writer:
         ]  # fmt: skip
         if self.main:
             pieces += [(4, self.tail), (3, self.outer), (3, self.callback), (1, self.lock)]
+            pieces.append((3, self.dynptr))
             if self.context.packet:
                 pieces.append((6, self.packet))
-            if self.context.legacy and not self.trusting:
+            if self.context.legacy and not self.spare:
                 pieces.append((6, self.legacy))
-            if not self.trusting:
+            if not self.spare:
                 pieces.append((4, self.task))
-            else:
-                pieces.append((12, self.dynptr))
         weights, functions = zip(*pieces, strict=True)
         for _ in range(items):
             piece = self.random.choices(functions, weights)[0]
@@ -744,7 +742,7 @@ class Writer:
                 self.put(MOV, dst=register, imm=sizes[number - 1])
             case "const_str":
                 self.point(register, "text")
-            case "btf_id" if wanted.btf == "task_struct" and not self.trusting:
+            case "btf_id" if wanted.btf == "task_struct" and not self.spare:
                 self.put(LDX8, dst=register, src=10, off=POINTER)
             case "anything" if chance.random() < 0.15 and self.numbers & {6, 7, 8, 9}:
                 self.put(MOV_REG, dst=register, src=chance.choice(sorted(self.numbers & {7, 8, 9})))
@@ -864,7 +862,7 @@ class Writer:
     def field(self) -> None:
         """An access to the context."""
         fields = [f for f in self.context.fields if f.yields == "scalar" and (f.read or f.write)]
-        if not fields or self.trusting:
+        if not fields or self.spare:
             return
         field: Field = self.random.choice(fields)
         write = bool(field.write) and (not field.read or self.random.random() < 0.4)
@@ -883,7 +881,7 @@ class Writer:
     def packet(self) -> None:
         """Direct access to the packet, behind a test of its end."""
         ends = {f.yields: f for f in self.context.fields}
-        if self.trusting or self.kind not in PACKET_TYPES:
+        if self.spare or self.kind not in PACKET_TYPES:
             return
         room = self.random.choice((1, 8, 14, 34, 60))
         load = opcodes.of("load", "mem", size=ends["pkt"].size)

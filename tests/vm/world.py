@@ -38,8 +38,7 @@ from minibcc.kernel import programs
 from minibcc.kernel.maps.base import Map
 from minibcc.kernel.packets import PACKET_TYPES, Packet
 from minibcc.kernel.system import SimulatedSystem
-from minibcc.kernel.verifier.contract import Environment, Facts, Source, Verdict
-from minibcc.kernel.vm.decode import rows, starts
+from minibcc.kernel.vm.decode import rows
 from minibcc.kernel.vm.execution import Image
 from minibcc.kernel.vm.interpreter import Interpreter
 from minibcc.kernel.vm.jit import Jit
@@ -184,36 +183,19 @@ class World:
             ),
         )
         try:
-            fd = self._load(request, trusting=made.trusting)
+            fd = programs.load(self.kernel, request).fd
         except ProgramRefused as refused:
             self.counts["refused"] += 1
             reason = refused.refusal.message if refused.refusal is not None else str(refused)
-            self.refusals.append(f"{made.kind.name} {made.trusting}: {reason}")
+            self.refusals.append(f"{made.kind.name}: {reason}")
             return False
+        self.counts["verified"] += 1
         self.loaded.append((made, fd))
         array = self.arrays[key]
         if self.random.random() < 0.5:
             self.system.bpf(MapUpdate(array, self.random.randrange(4).to_bytes(4, "little"),
                                       fd.to_bytes(4, "little")))  # fmt: skip
         return True
-
-    def _load(self, request: ProgLoad, *, trusting: bool) -> int:
-        """Verified; or, where the verifier cannot decide (dynptrs), taken on trust."""
-        try:
-            fd = programs.load(self.kernel, request).fd
-            self.counts["verified"] += 1
-            return fd
-        except ProgramRefused as refused:
-            reason = refused.refusal
-            if not trusting or reason is None or reason.code != "verify/not-decided":
-                raise
-        judge, programs.verify = programs.verify, trust
-        try:
-            fd = programs.load(self.kernel, request).fd
-        finally:
-            programs.verify = judge
-        self.counts["on trust"] += 1
-        return fd
 
     def _type_id(self, name: str) -> int:
         ids = _ids(self.kernel)
@@ -259,21 +241,6 @@ class World:
             return (bytes(kernel.memory.view(address, size)).rstrip(b"\0"),)
         finally:
             kernel.memory.free(address)
-
-
-def trust(source: Source, environment: Environment) -> Verdict:
-    """Accepts what is right by construction: no load in it goes through a kernel's pointer or is
-    of a context's pointer."""
-    instructions = list(source.instructions)
-    functions = starts(instructions)
-    maps, skip = {}, False
-    for slot, insn in enumerate(instructions):
-        if not skip and insn.code == LD_IMM64 and insn.src in (1, 2):
-            maps[slot] = source.maps[insn.imm]
-        skip = not skip and insn.code == LD_IMM64
-    count = len(instructions)
-    stacks = (512,) * len(functions)
-    return Verdict(True, "", 0, Facts(functions, stacks, 512, frozenset(), {}, maps, count, 1))
 
 
 _known_ids: dict[str, int] = {}
