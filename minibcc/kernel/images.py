@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import HelperFunction
     from minibcc.kernel.vm.layouts import Layout
 
-CALL = 0x85
+CALL, EXIT = 0x85, 0x95
 SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 """Bytes of an access, by the size bits of its opcode."""
 
@@ -108,6 +108,9 @@ def _resolve(
         insn = run[slot]
         if is_kernel_memory(facts.accesses.get(old, "")):
             run[slot] = may_fault(insn)  # the verifier accepts no stores there
+            continue
+        if insn.code == EXIT:
+            run[slot] = insn._replace(off=0)  # which the verifier lets be anything
             continue
         if insn.code == CALL and insn.src == PseudoCall.CALL:
             # Linux shows the distance in `off` and the function's number in `imm`.

@@ -34,7 +34,7 @@ from minibcc.abi.requests import (
 from minibcc.btf.decode import Btf
 from minibcc.btf.layout import Kind
 from minibcc.btf.types import find_member
-from minibcc.isa.instruction import encode
+from minibcc.isa.instruction import Instruction, encode
 from minibcc.isa.text import assemble
 from minibcc.kernel import programs
 from minibcc.kernel.system import SimulatedSystem
@@ -829,3 +829,13 @@ def test_fields_of_a_map_are_those_of_the_map(system):
     finally:
         system.close(program)
         system.close(fd)
+
+
+def test_an_exit_with_an_offset_is_an_exit(system):
+    """Linux looks at the other fields of the instruction alone."""
+    code = encode([*assemble("r0 = 7"), Instruction(0x95, off=-1)])
+    program = system.bpf(ProgLoad(ProgType.SCHED_CLS, code, "GPL")).fd
+    try:
+        assert system.bpf(ProgTestRun(program, bytes(64))).retval == 7
+    finally:
+        system.close(program)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from minibcc.abi.bpf import ProgFlags, ProgType
+from minibcc.abi.helpers import helpers, name_of
 from minibcc.isa.instruction import LD_IMM64
 from minibcc.kernel.verifier.contract import Source
 from minibcc.kernel.verifier.verify import verify
@@ -23,6 +24,7 @@ from minibcc.records import Record, replace
 from tests import live
 from tests.verifier import generate, oracle, written
 
+CALL = 0x85
 ERRNOS = {"ok": 0, "not-decided": 0, "ENOTSUPP": 524}
 """Words for numbers, beside user space's names."""
 
@@ -168,3 +170,15 @@ def test_random_programs() -> None:
     assert not report.counts["accepts"]
     assert not report.counts["refuses"]
     assert report.counts["agree"] >= 148
+
+
+def test_every_helper_is_asked_about_and_decided() -> None:
+    """All but one that a kernel may be locked down against."""
+    asked = {
+        insn.imm
+        for case in CASES
+        if case.decided
+        for insn in case.source.instructions
+        if insn.code == CALL and not insn.src
+    }
+    assert {name_of(number) for number in set(helpers()) - asked} == {"bpf_probe_write_user"}

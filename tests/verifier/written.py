@@ -61,6 +61,10 @@ MAPS = {
     20: MapFacts(MapType.REUSEPORT_SOCKARRAY, 4, 8, 4),
     21: MapFacts(MapType.TASK_STORAGE, 4, 16, 0, MapFlags.NO_PREALLOC, value_type=PAIR),
     22: MapFacts(MapType.CGRP_STORAGE, 4, 16, 0, MapFlags.NO_PREALLOC, value_type=PAIR),
+    24: MapFacts(MapType.QUEUE, 0, 8, 4),
+    25: MapFacts(MapType.DEVMAP, 4, 4, 4),
+    26: MapFacts(MapType.CGROUP_ARRAY, 4, 4, 4),
+    27: MapFacts(MapType.CGROUP_STORAGE, 8, 16, 0),
     23: MapFacts(MapType.INODE_STORAGE, 4, 16, 0, MapFlags.NO_PREALLOC, value_type=PAIR),
 }
 NAMES = {
@@ -87,6 +91,10 @@ NAMES = {
     "tasks": 21,
     "groups": 22,
     "inodes": 23,
+    "queue": 24,
+    "devices": 25,
+    "cgroups": 26,
+    "cgroup_storage": 27,
 }
 
 

@@ -31,6 +31,7 @@ from minibcc.kernel.verifier.state import (
     MAYBE_NULL,
     MEMORY,
     RINGBUF,
+    SCALAR,
     SOCK_COMMON,
     SOCKET,
     TCP_SOCK,
@@ -128,6 +129,12 @@ _CASTS = (
     *("skc_to_mptcp_sock", "skc_to_tcp_timewait_sock", "skc_to_tcp_request_sock"),
 )
 """Helpers whose result is their argument by another name: it is held by the same reference."""
+_PATHS = (
+    *("security_file_permission", "security_inode_getattr", "security_file_open"),
+    *("security_path_truncate", "vfs_truncate", "vfs_fallocate", "dentry_open", "vfs_getattr"),
+    "filp_close",
+)
+"""``btf_allowlist_d_path``"""
 _MAX_ERRNO = 4095
 _SPIN_UNLOCK = 94
 
@@ -168,9 +175,22 @@ def _row(walk: Walk, insn: Instruction) -> Helper:
             "verify/gpl-only",
             "cannot call GPL-restricted function from non-GPL compatible program",
         )
+    if row.name == "d_path" and not _shows_paths(program):
+        raise Refused(EINVAL, "verify/no-helper", "helper call is not allowed in probe")
     if row.might_sleep and not program.prog_flags & ProgFlags.SLEEPABLE:
         raise Refused(EINVAL, "verify/sleep", "helper call might sleep in a non-sleepable prog")
     return row
+
+
+def _shows_paths(program: Source) -> bool:
+    """Where a path may be made text (``bpf_d_path_allowed``); of security hooks Linux takes those
+    that may sleep."""
+    if program.prog_type != ProgType.TRACING:
+        return program.prog_type == ProgType.LSM
+    func = program.attach_func
+    return program.attach_type == AttachType.TRACE_ITER or (
+        func is not None and func.name in _PATHS
+    )
 
 
 def _helper(walk: Walk, insn: Instruction) -> None:
@@ -197,6 +217,10 @@ def _helper(walk: Walk, insn: Instruction) -> None:
     if state.function:
         callbacks.schedule(walk, state)
     if row.name == "tail_call":
+        assert facts is not None
+        index = walk.registers[3]
+        if index.kind == SCALAR and index.range.known and index.range.value < facts.max_entries:
+            walk.mark_precise(3)
         frames.leaks(walk, "tail_call")
     clear_caller_saved(walk)
     walk.registers[0] = _result(walk, state)
@@ -260,7 +284,8 @@ def _result(walk: Walk, call: arguments.Call) -> Register:
         if row.name == "map_lookup_elem" and 0 <= call.key < facts.max_entries:
             number = walk.new_id() if branches.has_lock(facts) else 0
             return pointer(MAP_VALUE, object=facts, id=number)
-        return pointer(MAP_VALUE | null, object=facts, id=walk.new_id())
+        named = null or branches.has_lock(facts)
+        return pointer(MAP_VALUE | null, object=facts, id=walk.new_id() if named else 0)
     if result.kind == "mem" and row.name == "ringbuf_reserve":
         return _acquired(walk, MEMORY | RINGBUF | null, room=call.memory)
     if result.kind == "mem" and call.dynptr is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from errno import EINVAL
 from typing import TYPE_CHECKING, NamedTuple
 
-from minibcc.abi.bpf import ProgType
+from minibcc.abi.bpf import MapType, ProgType
 from minibcc.btf.types import Array, Ptr, Struct, TypeTag, size_of, strip
 from minibcc.kernel.verifier.state import Refused, undecided
 
@@ -39,6 +39,14 @@ _TRACING = (
     ProgType.RAW_TRACEPOINT,
     ProgType.RAW_TRACEPOINT_WRITABLE,
 )
+
+
+_FOR_SLEEPERS = {
+    *(MapType.HASH, MapType.LRU_HASH, MapType.ARRAY, MapType.PERCPU_HASH, MapType.PERCPU_ARRAY),
+    *(MapType.LRU_PERCPU_HASH, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS, MapType.RINGBUF),
+    *(MapType.USER_RINGBUF, MapType.INODE_STORAGE, MapType.SK_STORAGE, MapType.TASK_STORAGE),
+    *(MapType.CGRP_STORAGE, MapType.QUEUE, MapType.STACK, MapType.ARENA),
+}
 
 
 class Field(NamedTuple):
@@ -78,8 +86,11 @@ def of_map(facts: MapFacts, known: dict[int, tuple[Field, ...]]) -> tuple[Field,
     return found
 
 
-def compatible(facts: MapFacts, prog_type: ProgType, slot: int) -> None:
-    """Programs of some types may not use maps with such fields."""
+def compatible(facts: MapFacts, prog_type: ProgType, sleeps: bool, slot: int) -> None:
+    """Programs of some types may not use maps with such fields, those that sleep not all maps."""
+    if sleeps and facts.type not in _FOR_SLEEPERS:
+        message = "Sleepable programs can only use array, hash, ringbuf and local storage maps"
+        raise Refused(EINVAL, "verify/sleep", message, slot=slot)
     names = {field.name for field in find(facts.value_type)}
     if not names <= set(_DECIDED):
         raise undecided("maps whose values hold kernel pointers, lists or trees")

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from errno import E2BIG, EBADF, EINVAL, EPROTO
 from typing import TYPE_CHECKING
 
-from minibcc.abi.bpf import MapType, Pseudo
+from minibcc.abi.bpf import MapType, ProgFlags, Pseudo
 from minibcc.isa import opcodes
 from minibcc.isa.instruction import LD_IMM64
 from minibcc.kernel.verifier.fields import compatible
@@ -202,7 +202,8 @@ def _resolve_wide(shape: Shape, program: Source, slot: int, insn: Instruction, h
         message = f"fd {insn.imm} is not pointing to valid bpf_map"
         errno = EINVAL if insn.imm in program.others else EBADF
         raise Refused(errno, "verify/bad-map", message, slot=slot)
-    compatible(facts, program.prog_type, slot)
+    sleeps = bool(program.prog_flags & ProgFlags.SLEEPABLE)
+    compatible(facts, program.prog_type, sleeps, slot)
     if insn.src == Pseudo.MAP_VALUE:
         _check_value(slot, facts, high & 0xFFFF_FFFF)
     shape.maps[slot] = facts
