@@ -41,6 +41,7 @@ MAPS: dict[str, tuple[MapCreate, str]] = {
     "percpu-array": (MapCreate(T.PERCPU_ARRAY, 4, 24, 3), ANY_MAP + " percpu"),
     "lru": (MapCreate(T.LRU_HASH, 4, 8, 4), ANY_MAP),
     "lru-percpu": (MapCreate(T.LRU_PERCPU_HASH, 4, 8, 4), ANY_MAP + " percpu"),
+    "timed": (MapCreate(T.ARRAY, 4, 24, 2), "timed"),
     "locked": (MapCreate(T.HASH, 4, 16, 4), "locked"),
     "trie": (MapCreate(T.LPM_TRIE, 8, 8, 6, map_flags=NO_PREALLOC), "lookup update delete"),
     "queue": (MapCreate(T.QUEUE, 0, 8, 4), "push pop peek"),
@@ -252,6 +253,7 @@ class Writer:
         *("ringbuf_reserve", "ringbuf_submit", "ringbuf_discard", "spin_lock", "spin_unlock"),
         *("dynptr_from_mem", "dynptr_read", "dynptr_write", "dynptr_data"),
         *("ringbuf_reserve_dynptr", "ringbuf_submit_dynptr", "ringbuf_discard_dynptr"),
+        *("timer_init", "timer_set_callback", "timer_start", "timer_cancel"),
         *("get_current_task_btf", "sk_release", "task_pt_regs"),
     }
     """Helpers with a piece of their own, or that are for another one's results."""
@@ -308,7 +310,8 @@ class Writer:
         if what.startswith("each"):
             self.memory(3, 0, int(what[4:]), read_only=False)
         self.block(self.random.randrange(1, 5), 1)
-        self.finish(None if what == "function" else (0, 1))
+        returns = {"function": None, "timer": (0, 0)}
+        self.finish(returns.get(what, (0, 1)))
 
     def fill(self, *areas: int) -> None:
         """Numbers into some words of 64 bytes of the frame; the others are 0."""
@@ -413,6 +416,7 @@ class Writer:
         ]  # fmt: skip
         if self.main:
             pieces += [(4, self.tail), (3, self.outer), (3, self.callback), (1, self.lock)]
+            pieces.append((2, self.timer))
             pieces.append((3, self.dynptr))
             if self.context.packet:
                 pieces.append((6, self.packet))
@@ -633,6 +637,40 @@ class Writer:
             self.helper("spin_unlock", number=False)
 
         self.unless(JEQ, locked, dst=0, imm=0)
+        self.numbers -= {0, 1, 2, 3, 4, 5}
+
+    def timer(self) -> None:
+        """An element's timer: nothing advances the clock, so it never rings."""
+        if "timer_init" not in allowed(self.kind, self.attach) or self.kind in UNLOCKED:
+            return
+        if self.bodies >= 4:
+            return
+        self.bodies += 1
+        self.key("timed")
+        self.map(1, "timed")
+        self.frame(2, KEY)
+        self.helper("map_lookup_elem", number=False)
+
+        def timed() -> None:
+            self.put(ADD, dst=0, imm=8)
+            self.put(STX8, dst=10, src=0, off=POINTER)
+            self.put(MOV_REG, dst=1, src=0)
+            self.map(2, "timed")
+            self.put(MOV, dst=3, imm=self.random.choice((0, 1, 7)))
+            self.helper("timer_init")
+            self.put(LDX8, dst=1, src=10, off=POINTER)
+            self.functions.append((len(self.slots), "timer"))
+            self.wide(2, 0, 0, Pseudo.FUNC)
+            self.helper("timer_set_callback")
+            self.put(LDX8, dst=1, src=10, off=POINTER)
+            self.wide(2, 1 << 20)
+            self.put(MOV, dst=3, imm=0)
+            self.helper("timer_start")
+            if self.random.random() < 0.5:
+                self.put(LDX8, dst=1, src=10, off=POINTER)
+                self.helper("timer_cancel")
+
+        self.unless(JEQ, timed, dst=0, imm=0)
         self.numbers -= {0, 1, 2, 3, 4, 5}
 
     def outer(self) -> None:

@@ -31,7 +31,7 @@ from minibcc.abi.requests import (
 )
 from minibcc.btf.encode import encode as encode_types
 from minibcc.btf.layout import Kind
-from minibcc.btf.types import Func, FuncProto, Int, Member, Param, Ptr, Struct, Type, strip
+from minibcc.btf.types import Array, Func, FuncProto, Int, Member, Param, Ptr, Struct, Type, strip
 from minibcc.isa import opcodes
 from minibcc.isa.instruction import LD_IMM64, encode
 from minibcc.kernel import programs
@@ -52,6 +52,8 @@ LEVELS = (GOOD,) * 7 + (BEST,)
 """The share of programs that native code is made for at each level."""
 INT, U64 = Int("int", 4, True), Int("u64", 8, False)
 LOCK = Struct("bpf_spin_lock", 4, (Member("val", Int("u32", 4, False), 0),))
+TIMER = Struct("bpf_timer", 16, (Member("__opaque", Array(U64, 2), 0),))
+TIMED = Struct("timed", 24, (Member("n", U64, 0), Member("timer", TIMER, 64)))
 LOCKED = Struct("locked", 16, (Member("lock", LOCK, 0), Member("value", U64, 64)))
 LONG = Int("long", 8, True)
 
@@ -64,11 +66,12 @@ def _function(name: str, *parameters: Type, linkage: int = 0) -> Func:
 FUNCTIONS = {
     "main": _function("main", Ptr(None), linkage=1),
     "function": _function("function", U64, U64, U64, U64, U64),
+    "timer": _function("timer", Ptr(None), Ptr(None), Ptr(None)),
     "loop": _function("loop", U64, Ptr(None)),
     "each": _function("each", Ptr(None), Ptr(None), Ptr(None), Ptr(None)),
 }
 """What the functions of programs are, by what `verified` calls them."""
-TYPES = encode_types([INT, U64, LOCKED, *FUNCTIONS.values()])
+TYPES = encode_types([INT, U64, LOCKED, TIMED, *FUNCTIONS.values()])
 CONTEXT = 1 << 16
 """Bytes of a context that is no packet's: as far as any program may read."""
 TRACED = "do_sys_openat2"
@@ -111,16 +114,19 @@ class World:
         bpf = self.system.bpf
         btf = bpf(BtfLoad(TYPES.data))
         self.btf = btf
-        number, value, locked = map(TYPES.id_of, (INT, U64, LOCKED))
+        number, value, locked, timed = map(TYPES.id_of, (INT, U64, LOCKED, TIMED))
         inner = bpf(verified.INNER)
         for name, (create, uses) in verified.MAPS.items():
             if create.map_type in STORAGES:
                 create = replace(
                     create, btf_fd=btf, btf_key_type_id=number, btf_value_type_id=value
                 )
-            elif name == "locked":
+            elif name in ("locked", "timed"):
                 create = replace(
-                    create, btf_fd=btf, btf_key_type_id=number, btf_value_type_id=locked
+                    create,
+                    btf_fd=btf,
+                    btf_key_type_id=number,
+                    btf_value_type_id=locked if name == "locked" else timed,
                 )
             elif "outer" in uses:
                 create = replace(create, inner_map_fd=inner)
