@@ -1,2 +1,3 @@
 #pragma once
+#include <linux/in6.h>
 #include <net/sock.h>

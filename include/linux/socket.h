@@ -16,3 +16,11 @@
 #define SOL_SOCKET 1
 #define SOL_TCP 6
 #define SOL_UDP 17
+#define PF_UNSPEC AF_UNSPEC
+#define PF_UNIX AF_UNIX
+#define PF_LOCAL AF_LOCAL
+#define PF_INET AF_INET
+#define PF_INET6 AF_INET6
+#define PF_NETLINK AF_NETLINK
+#define PF_PACKET AF_PACKET
+#define PF_VSOCK AF_VSOCK

@@ -369,3 +369,12 @@ holder = saved.lookup(&key);
 if (!holder)
     holder = &mine;
 GOT(holder->task->nsproxy->uts_ns->name.sysname[0] == 'L')
+
+/// lists and functions of kernel headers
+/// reads 9
+#include <linux/sched.h>
+#include <linux/list.h>
+struct task_struct *parent = rcu_dereference(task->group_leader->real_parent);
+struct task_struct *child = list_first_entry(&parent->children, struct task_struct, sibling);
+struct task_struct *next = list_next_entry(task->group_leader, tasks);
+GOT((!parent->children.next || list_empty(&parent->children) || child->tgid) && next->tgid >= 0)

@@ -54,6 +54,13 @@ USES = {
     "linux/math64.h": "u64 rest; return div64_u64_rem(number, number | 1, &rest) + rest;",
     "linux/time64.h": "return number / NSEC_PER_SEC;",
     "linux/netdevice.h": "char name[IFNAMSIZ] = {}; return sizeof(name) + name[number & 15];",
+    "linux/kernel.h": (
+        "return DIV_ROUND_UP(number, 8) + roundup(number, 3) + ALIGN(number, 16) + abs((int)number)"
+        " + clamp(number, 1ULL, 9ULL) + GENMASK(7, 3) + BIT(2) + IS_ERR((void *)number) + U32_MAX;"
+    ),
+    "linux/signal.h": "return number == SIGKILL;",
+    "linux/mman.h": "return number & (PROT_READ | MAP_ANONYMOUS);",
+    "linux/unistd.h": "return number == __NR_openat;",
     "linux/fs.h": "return number == WRITE ? READ : WRITE;",
     "linux/skbuff.h": (
         "struct sk_buff skb = {}; skb.queue_mapping = number;"
