@@ -42,13 +42,18 @@ class Symbols:
 
     def __init__(self, text: bytes) -> None:
         rows = []
+        self._addresses: dict[str, int] = {}
         for line in text.decode().splitlines():
             address, kind, name = line.split()[:3]
+            self._addresses.setdefault(name, int(address, 16))
             if kind in "tTwW":
                 rows.append((int(address, 16), name))
         rows.sort()
         self._starts = [address for address, _ in rows]
         self._names = [name for _, name in rows]
+
+    def address(self, name: str) -> int:
+        return self._addresses.get(name, 0)
 
     def name(self, address: int, *, offset: bool) -> str:
         position = bisect_right(self._starts, address) - 1
@@ -120,6 +125,8 @@ class Kernel:
         self.lock = threading.RLock()
         """Held while anything here changes: another thread may take it to look."""
         self.override: int | None = None
+        self.retval = 0
+        """What the system call that a cgroup's program is asked about is to give."""
         self.stats = 0
         """How many want runs of programs to be counted and timed: the switch, open descriptors."""
         self.stats_switch = False
@@ -320,8 +327,16 @@ class Kernel:
         override, self.override = self.override, None
         return override
 
-    def symbol(self, address: int, *, offset: bool) -> str:
-        """The kernel function that holds `address` (``%ps`` and ``%pS``), or the address."""
+    @property
+    def symbols(self) -> Symbols:
         if self._symbols is None:
             self._symbols = Symbols(bytes(self.machine.read_file("/proc/kallsyms")))
-        return self._symbols.name(address, offset=offset)
+        return self._symbols
+
+    def symbol(self, address: int, *, offset: bool) -> str:
+        """The kernel function that holds `address` (``%ps`` and ``%pS``), or the address."""
+        return self.symbols.name(address, offset=offset)
+
+    def address_of(self, symbol: str) -> int:
+        """Where a symbol of /proc/kallsyms lies; 0 for none."""
+        return self.symbols.address(symbol)

@@ -92,6 +92,7 @@ def _on_context(
 ) -> TestRun:
     data = bytearray(request.ctx_in.ljust(size, b"\0") or bytes(8))
     repeat = max(1, request.repeat)
+    kernel.retval = 0
     memory = kernel.memory
     pointers = [field for field in described.fields if field.yields != "scalar"]
     thing = memory.allocate(OBJECT_SIZE)

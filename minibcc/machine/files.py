@@ -47,6 +47,7 @@ class Files:
         self._numbers: dict[str, int] = {}
         self._paths: list[str] = []
         self._opened: list[OpenFile] = []
+        self._removed: set[str] = set()
         for _, mount, *_ in FILE_SYSTEMS:
             self.number(mount)
         self.terminal = self.open(TERMINAL, 2)
@@ -54,11 +55,19 @@ class Files:
     def add(self, *paths: str, size: int = 4096) -> None:
         for path in paths:
             self._sizes[path] = size
+            self._removed.discard(path)
             self.number(path)
 
     def remove(self, path: str) -> bool:
         """Whether there was such a file."""
-        return self._sizes.pop(path, None) is not None
+        if self._sizes.pop(path, None) is None:
+            return False
+        self._removed.add(path)
+        return True
+
+    def removed(self, path: str) -> bool:
+        """Whether there was a file of that path and is none."""
+        return path in self._removed
 
     def size(self, path: str) -> int | None:
         return self._sizes.get(path)

@@ -166,6 +166,14 @@ class Objects:
     def dentry(self, path: str) -> int:
         return DENTRIES + self.machine.files.number(path) * 0x100
 
+    def path_of(self, dentry: int) -> str | None:
+        """The path that a ``struct dentry`` stands for, as d_path() spells it."""
+        path = self.machine.files.path((dentry - DENTRIES) // 0x100) if dentry >= DENTRIES else None
+        if path is None:
+            return None
+        gone = " (deleted)" if self.machine.files.removed(path) else ""
+        return f"{'' if path.startswith('/') else '/'}{path}{gone}"
+
     def inode(self, path: str) -> int:
         return INODES + self.machine.files.number(path) * 0x400
 

@@ -6,16 +6,17 @@ Programs cannot look into one; the verifier sees to it that only helpers do. Mir
 
 from __future__ import annotations
 
-from errno import E2BIG, EINVAL, ENOMEM
+from errno import E2BIG, EAGAIN, EBUSY, EINVAL, ENODATA, ENOMEM
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.helpers.registry import helper
-from minibcc.kernel.maps.ringbuf import RingBuffer
+from minibcc.kernel.maps.ringbuf import FORCE_WAKEUP, NO_WAKEUP, RingBuffer
 
 if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import Run
 
 MASK32 = 0xFFFF_FFFF
+POINTER_SIZE = 16
 MAX_SIZE = (1 << 24) - 1
 
 
@@ -74,6 +75,48 @@ def dynptr_write(run: Run, target: int, offset: int, source: int, size: int, fla
 def dynptr_data(run: Run, pointer: int, offset: int, size: int, r4: int, r5: int) -> int:
     """The address of a slice, 0 if it is not all inside."""
     return max(0, _place(run, pointer, offset & MASK32, size & MASK32))
+
+
+MAX_SAMPLES = 128 * 1024
+
+
+@helper("user_ringbuf_drain")
+def user_ringbuf_drain(run: Run, map: int, function: int, context: int, flags: int, r5: int) -> int:
+    """Calls ``function(dynptr, context)`` for each record that user space gave, until it answers
+    1; how many there were."""
+    ring: RingBuffer = run.kernel.map_at[map]
+    if flags & ~(NO_WAKEUP | FORCE_WAKEUP):
+        return -EINVAL
+    if ring.draining:
+        return -EBUSY
+    assert run.call is not None
+    pointer = run.memory.allocate(POINTER_SIZE)
+    ring.draining = True
+    taken = used = 0
+    error = 0
+    try:
+        while taken < MAX_SAMPLES:
+            record, size = ring.given()
+            if record < 0:
+                if record != -EAGAIN:
+                    error = 0 if record == -ENODATA else record
+                    break
+                ring.release_given(size)
+                taken += 1
+                continue
+            _set(run, pointer, record, size)
+            stop = run.call(function, pointer, context)
+            ring.release_given(size)
+            taken += 1
+            used += 1
+            if stop:
+                break
+    finally:
+        ring.draining = False
+        run.memory.free(pointer)
+    if flags & FORCE_WAKEUP or (taken and not flags & NO_WAKEUP):
+        ring.wake()
+    return error or used
 
 
 @helper("ringbuf_reserve_dynptr")

@@ -9,7 +9,9 @@ import struct
 from errno import E2BIG, EFAULT, EINVAL, ENOENT, EOPNOTSUPP
 from typing import TYPE_CHECKING
 
+from minibcc.kernel.helpers.copying import read_kernel
 from minibcc.kernel.helpers.registry import helper
+from minibcc.machine.memory import BadAddress
 
 if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import Run
@@ -53,6 +55,40 @@ def perf_event_output(run: Run, context: int, map: int, flags: int, data: int, s
             return -EFAULT
         appended = packet.bytes(0, length)
     return _send(run, map, flags, bytes(run.memory.view(data, size)) + appended)
+
+
+def _with_packet(
+    run: Run, structure: str, context: int, map: int, flags: int, data: int, size: int
+) -> int:
+    """For a program that traces a function with a packet: some of its bytes follow the data."""
+    if flags & ~(INDEX_MASK | CONTEXT_LENGTH_MASK):
+        return -EINVAL
+    objects = run.kernel.machine.objects
+    length = (flags & CONTEXT_LENGTH_MASK) >> 32
+
+    def field(name: str, size: int) -> int:
+        place = context + objects.offset(structure, name)
+        return int.from_bytes(read_kernel(run, place, size), "little")
+
+    try:
+        start = field("data", 8)
+        whole = field("len", 4) if structure == "sk_buff" else field("data_end", 8) - start
+        if length > whole:
+            return -EFAULT
+        appended = read_kernel(run, start, length) if length else b""
+    except BadAddress:
+        return -EFAULT
+    return _send(run, map, flags, bytes(run.memory.view(data, size)) + appended)
+
+
+@helper("skb_output")
+def skb_output(run: Run, packet: int, map: int, flags: int, data: int, size: int) -> int:
+    return _with_packet(run, "sk_buff", packet, map, flags, data, size)
+
+
+@helper("xdp_output")
+def xdp_output(run: Run, packet: int, map: int, flags: int, data: int, size: int) -> int:
+    return _with_packet(run, "xdp_buff", packet, map, flags, data, size)
 
 
 @helper("perf_event_read_value")

@@ -38,6 +38,7 @@ MODULES = (
     "sequence",
     "typed",
     "timer",
+    "structures",
 )
 """The families, each a module of this package, the often used first: a look-up goes through them
 in this order, and what it does not reach is not imported."""

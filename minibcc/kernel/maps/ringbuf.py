@@ -11,12 +11,12 @@ Mirrors kernel/bpf/ringbuf.c.
 
 from __future__ import annotations
 
-from errno import EINVAL, EPERM
+from errno import E2BIG, EAGAIN, EINVAL, ENODATA, EPERM
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags, MapType
 from minibcc.kernel.errnos import ENOTSUPP, failure
-from minibcc.kernel.maps.base import Map
+from minibcc.kernel.maps.base import Map, round_up
 from minibcc.kernel.vm.layouts import RingLayout
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ CONSUMER, PRODUCER, DATA = PAGE, 2 * PAGE, META_PAGES * PAGE
 MASK = (1 << 64) - 1
 MAX_RECORD = (1 << 32) // 4 - 1
 MAX_SIZE = 64 << 30
+MAX_GIVEN = (1 << 24) - 1
+"""Bytes of a record that a dynptr can speak of."""
 
 
 def ring_of(memory: Arena, record: int) -> int:
@@ -51,6 +53,8 @@ def ring_of(memory: Arena, record: int) -> int:
 class RingBuffer(Map):
     """BPF_MAP_TYPE_RINGBUF and BPF_MAP_TYPE_USER_RINGBUF. `max_entries` is the size in bytes."""
 
+    draining = False
+    """Whether a program is at the records that user space gave."""
     types = (MapType.RINGBUF, MapType.USER_RINGBUF)
     flags_allowed = MapFlags.NUMA_NODE
     key_sizes = (0,)
@@ -132,7 +136,35 @@ class RingBuffer(Map):
         self.memory.store(header, 4, length | (DISCARD if discard else 0))
         place = header - self.base - DATA
         if flags & FORCE_WAKEUP or (place == self.consumed % self.size and not flags & NO_WAKEUP):
-            self.memory.store(self.base + WAKEUPS, 8, self.wakeups + 1)
+            self.wake()
+
+    def given(self) -> tuple[int, int]:
+        """The next record that user space gave: its address and its size, or a negative errno and
+        how far to go on (``__bpf_user_ringbuf_peek``)."""
+        produced, consumed = self.position, self.consumed
+        if produced % 8:
+            return -EINVAL, 0
+        if consumed >= produced:
+            return -ENODATA, 0
+        record = self.base + DATA + consumed % self.size
+        marked = self.memory.load(record, 4)
+        size = marked & ~(BUSY | DISCARD)
+        total = round_up(size + HEADER, 8)
+        if total > produced - consumed:
+            return -EINVAL, 0
+        if total > self.size or size > MAX_GIVEN:
+            return -E2BIG, 0
+        if marked & DISCARD:
+            return -EAGAIN, size
+        return (-ENODATA, 0) if marked & BUSY else (record + HEADER, size)
+
+    def release_given(self, size: int) -> None:
+        """The record of so many bytes was used."""
+        end = self.consumed + round_up(size + HEADER, 8)
+        self.memory.store(self.base + CONSUMER, 8, end)
+
+    def wake(self) -> None:
+        self.memory.store(self.base + WAKEUPS, 8, self.wakeups + 1)
 
     def query(self, what: int) -> int:
         """``bpf_ringbuf_query``."""
@@ -154,6 +186,8 @@ class RingBuffer(Map):
 
     def mmap(self, length: int, offset: int, *, writable: bool) -> memoryview:
         """``ringbuf_map_mmap_kern``: only the consumer's page may be written."""
+        if self.type == MapType.USER_RINGBUF:
+            return self._mmap_of_user(length, offset, writable=writable)
         if writable and (offset or length != PAGE):
             raise failure(EPERM)
         if offset + length > 2 * PAGE + 2 * self.size:
@@ -164,6 +198,15 @@ class RingBuffer(Map):
         if offset < PAGE:
             raise failure(EINVAL)
         return self.memory.view(self.base + CONSUMER + offset, length).toreadonly()
+
+    def _mmap_of_user(self, length: int, offset: int, *, writable: bool) -> memoryview:
+        """``ringbuf_map_mmap_user``: all but the consumer's page may be written."""
+        if writable and not offset:
+            raise failure(EPERM)
+        if offset + length > 2 * PAGE + 2 * self.size:
+            raise failure(EINVAL)
+        view = self.memory.view(self.base + CONSUMER + offset, length)
+        return view if writable else view.toreadonly()
 
     def read(self, key: bytes, flags: int) -> bytes:
         raise failure(ENOTSUPP)
