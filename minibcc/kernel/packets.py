@@ -30,7 +30,9 @@ META_MAX = 252
 XDP_FRAME = 40
 """Bytes at the start of an XDP packet's headroom that the kernel keeps (``struct xdp_frame``)."""
 ETHERNET = 14
-LENGTH, PROTOCOL, IFINDEX = 0, 16, 40
+LENGTH, PROTOCOL, IFINDEX, FLOW_KEYS = 0, 16, 40, 144
+FLOW_KEYS_SIZE = 56
+"""Bytes of ``struct bpf_flow_keys``, which a flow dissector fills."""
 SKB_FROM_USER = (
     *((8, 4), (32, 4), (36, 4), (40, 4), (48, 20), (152, 8)),
     *((160, 4), (164, 4), (176, 4), (184, 8)),
@@ -77,6 +79,10 @@ class Packet:
         self.context_size = (XDP_MD_SIZE if self.is_xdp else SK_BUFF_SIZE) + 24
         self.context = self.memory.allocate(self.context_size)
         self._set_context(context)
+        self.keys = 0
+        if kind is ProgType.FLOW_DISSECTOR:
+            self.keys = self.memory.allocate(FLOW_KEYS_SIZE)
+            self.memory.store(self.context + FLOW_KEYS, 8, self.keys)
         self.hidden = 0 if kind in LINK_LEVEL or link_level else min(ETHERNET, len(data))
         self.start += self.hidden
         if not self.is_xdp:
@@ -156,7 +162,9 @@ class Packet:
         if self.is_xdp:
             head = struct.pack("<III", 0, self.length, 0)
             return head + bytes(self.memory.view(self.context + 12, 12))
-        return bytes(self.memory.view(self.context, SK_BUFF_SIZE))
+        data = bytearray(self.memory.view(self.context, SK_BUFF_SIZE))
+        data[FLOW_KEYS : FLOW_KEYS + 8] = bytes(8)  # addresses are nobody's business
+        return bytes(data)
 
     def whole(self) -> builtins.bytes:
         """All bytes, with what lies before the data: XDP's metadata, or the link header where the
@@ -188,3 +196,5 @@ class Packet:
         self.kernel.packets.pop(self.context, None)
         self.memory.free(self.buffer)
         self.memory.free(self.context)
+        if self.keys:
+            self.memory.free(self.keys)

@@ -839,3 +839,19 @@ def test_an_exit_with_an_offset_is_an_exit(system):
         assert system.bpf(ProgTestRun(program, bytes(64))).retval == 7
     finally:
         system.close(program)
+
+
+def test_a_flow_dissector_fills_its_keys(system):
+    code = """
+        r2 = *(u64 *)(r1 +144)
+        *(u16 *)(r2 +0) = 14
+        r0 = *(u16 *)(r2 +0)
+        r3 = *(u32 *)(r2 +52)
+        r0 += r3
+        exit
+    """
+    program = system.bpf(ProgLoad(ProgType.FLOW_DISSECTOR, encode(assemble(code)), "GPL")).fd
+    try:
+        assert system.bpf(ProgTestRun(program, bytes(64))).retval == 14
+    finally:
+        system.close(program)

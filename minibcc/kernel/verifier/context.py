@@ -19,12 +19,14 @@ from minibcc.kernel.verifier.operands import clear_caller_saved, source
 from minibcc.kernel.verifier.state import (
     ANY_NUMBER,
     CTX,
+    FLOW_KEYS,
     MAYBE_NULL,
     PACKET,
     PACKET_END,
     PACKET_META,
     SOCK_COMMON,
     SOCKET,
+    TRUSTED,
     Refused,
     Register,
     pointer,
@@ -42,6 +44,7 @@ _YIELDS = {
     "pkt": PACKET,
     "pkt_meta": PACKET_META,
     "pkt_end": PACKET_END,
+    "flow_keys": FLOW_KEYS,
     "sock": SOCKET,
     "sock_or_null": SOCKET | MAYBE_NULL,
     "sock_common_or_null": SOCK_COMMON | MAYBE_NULL,
@@ -80,6 +83,7 @@ _STRUCTURES = {
     MapType.USER_RINGBUF: "bpf_ringbuf_map",
 }
 
+_TRUSTED = "trusted_ptr_"
 _TRACED = (ProgType.TRACING, ProgType.LSM)
 """Types whose context is the arguments of a function of the kernel."""
 _MAX_ERRNO = 4095
@@ -173,6 +177,8 @@ def load(walk: Walk, offset: int, size: int) -> Register:
         raise grants.no_field(offset, size)
     if field.yields == "scalar":
         return ANY_NUMBER
+    if field.yields.startswith(_TRUSTED):
+        return structures.named(walk, field.yields.removeprefix(_TRUSTED), TRUSTED)
     kind = _YIELDS.get(field.yields)
     if kind is None:
         raise undecided(f"{field.yields} out of the context")

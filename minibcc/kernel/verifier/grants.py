@@ -47,6 +47,8 @@ _ALIGNED_NAMES = {
     TCP_SOCK: "tcp_sock ",
     XDP_SOCK: "xdp_sock ",
 }
+FLOW_KEYS_SIZE = 56
+"""Bytes of ``struct bpf_flow_keys``."""
 _DEVICES = (MapType.DEVMAP, MapType.DEVMAP_HASH)
 _BOUNDS_CODES = {
     MAP_VALUE: "verify/map-value-bounds",
@@ -162,6 +164,13 @@ def packet(register: Register, number: int, offset: int, size: int, zero: bool =
     if refusal is not None:
         refusal.lead = f"R{number} offset is outside of the packet"
         raise refusal
+
+
+def flow_keys(offset: int, size: int) -> None:
+    """Bytes of what a flow dissector fills."""
+    if not 0 <= offset <= FLOW_KEYS_SIZE - size:
+        message = f"invalid access to flow keys off={offset} size={size}"
+        raise Refused(EACCES, "verify/memory-bounds", message)
 
 
 def read_only(facts: MapFacts) -> bool:

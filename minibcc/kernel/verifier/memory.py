@@ -19,6 +19,7 @@ from minibcc.kernel.verifier.state import (
     BASE,
     BTF,
     CTX,
+    FLOW_KEYS,
     MAP,
     MAP_KEY,
     MAP_VALUE,
@@ -113,6 +114,9 @@ def read_memory(
         return ANY_NUMBER
     if kind == MAP:
         return context.map_field(walk, base, register, inside, size)
+    if kind == FLOW_KEYS:
+        grants.flow_keys(inside, size)
+        return ANY_NUMBER
     if base_kind in SOCKETS:
         return sockets.load(base, register, inside, size)
     if base_kind == BTF:
@@ -168,6 +172,9 @@ def write_memory(
     if kind & BASE == BTF:
         message = "only read is supported"
         raise Refused(EACCES, "verify/read-only", message)
+    if kind == FLOW_KEYS:
+        grants.flow_keys(inside, size)
+        return
     if kind & BASE in SOCKETS:
         message = f"R{register} cannot write into {kind_name(kind)}"
         raise Refused(EACCES, "verify/read-only", message)
@@ -194,7 +201,7 @@ def store(walk: Walk, insn: Instruction) -> None:
 
 def _atomic_place(base: Register, register: int) -> None:
     kind = base.kind & BASE
-    if kind in (CTX, PACKET, PACKET_META, *SOCKETS):
+    if kind in (CTX, PACKET, PACKET_META, FLOW_KEYS, *SOCKETS):
         message = f"BPF_ATOMIC stores into R{register} {kind_name(base.kind)} is not allowed"
         raise Refused(EACCES, "verify/bad-pointer", message)
 

@@ -20,6 +20,7 @@ from minibcc.kernel.verifier.state import (
     BTF,
     CTX,
     DYNPTR,
+    FLOW_KEYS,
     FUNCTION,
     MAP,
     MAP_KEY,
@@ -115,7 +116,8 @@ def move(
             return ANY_NUMBER
         return pointer  # loads there may fault, so that it does not matter where it points
     if base not in _MOVABLE and not (
-        base == MAP and value.known and not value.value and operation == ADD
+        (base == MAP and value.known and not value.value and operation == ADD)
+        or (base == FLOW_KEYS and value.known)
     ):
         raise refused(f"R{number} pointer arithmetic on {name} prohibited")
     _sane(pointer.kind, by)

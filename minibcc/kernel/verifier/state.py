@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     MAP_KEY,
     XDP_SOCK,
     DYNPTR,
-) = range(18)
+    FLOW_KEYS,
+) = range(19)
 BASE = 0xFF
 MAYBE_NULL = 1 << 8
 READ_ONLY = 1 << 9
@@ -68,6 +69,7 @@ _NAMES = {
     MAP_KEY: "map_key",
     XDP_SOCK: "xdp_sock",
     DYNPTR: "dynptr_ptr",
+    FLOW_KEYS: "flow_keys",
 }
 _PREFIXES = (
     (READ_ONLY, "rdonly_"),
