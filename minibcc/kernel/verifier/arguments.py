@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from minibcc.abi.helpers import Helper, ValueType
     from minibcc.kernel.verifier.contract import MapFacts
     from minibcc.kernel.verifier.explore import Walk
+    from minibcc.kernel.verifier.state import Frame
 
 _MEMORY_WORDS = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
 SOCKET_MAPS = (MapType.SOCKMAP, MapType.SOCKHASH)
@@ -102,8 +103,8 @@ class Call:
     largest size given, `memory` the fixed size of what it returns, `reference` the reference among
     its arguments, `release` the register whose reference it gives back, `function` the first
     slot of the function that it calls back, `dynptr` the dynptr among its arguments. `fills`
-    are (register, size) of memory that it fills whole, from before: uninitialised stack becomes
-    initialised.
+    are (frame, lowest offset, the one behind the highest) of stack that it fills whole, from
+    before: uninitialised stack becomes initialised.
     """
 
     def __init__(self, helper: Helper) -> None:
@@ -116,7 +117,7 @@ class Call:
         self.release = 0
         self.function = 0
         self.dynptr: Register | None = None
-        self.fills: tuple[int, int] | None = None
+        self.fills: tuple[Frame, int, int] | None = None
         self.raw = False
 
 
@@ -261,7 +262,7 @@ def _stack(
         if (found := dynptrs.overlapped(frame, low, low + size)) is not None:
             message = f"potential write to dynptr at off={found} disallowed"
             raise Refused(EACCES, "verify/dynptr", message)
-        call.fills = number, size
+        call.fills = frame, low, high + size
         return
     dynptrs.unread(frame, number, register, low, high + size, size)
     stack.use(walk, frame, low, high + size, write)

@@ -22,6 +22,7 @@ from minibcc.kernel.verifier.values import (
     S64_MIN,
     ZERO,
     Range,
+    checked,
     constant,
     deduce,
     only_low,
@@ -190,7 +191,7 @@ _SHIFTS = {LSH, RSH, ARSH}
 
 @lru_cache(1 << 15)
 def compute(operation: int, wide: bool, a: Range, b: Range) -> Range | None:
-    """The range of ``a op b``; None where nothing can be said (division, shifts by what is not
+    """The range of ``a op b``, `checked`; None where nothing can be said (division, shifts by what is not
     one number below the width), so that the result is anything, even of a 32-bit operation."""
     function = (_WIDE if wide else _LOW).get(operation)
     if function is None:
@@ -205,7 +206,7 @@ def compute(operation: int, wide: bool, a: Range, b: Range) -> Range | None:
             return constant(exact(a.bits[0], b.bits[0]))
         return constant(function(a, b).bits[0])
     result = function(a, b)
-    return deduce(result if wide else only_low(result))
+    return checked(deduce(result if wide else only_low(result)))
 
 
 @lru_cache(1 << 12)
@@ -216,4 +217,4 @@ def swap(a: Range, width: int, reverse: bool) -> Range:
     if reverse:
         value = int.from_bytes(value.to_bytes(size, "little"), "big")
         mask = int.from_bytes(mask.to_bytes(size, "little"), "big")
-    return deduce(ANY._replace(bits=(value, mask)))
+    return checked(deduce(ANY._replace(bits=(value, mask))))

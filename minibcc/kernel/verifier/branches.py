@@ -39,7 +39,7 @@ from minibcc.kernel.verifier.state import (
     State,
     number,
 )
-from minibcc.kernel.verifier.values import ZERO, checked, constant
+from minibcc.kernel.verifier.values import ZERO, constant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,7 +191,7 @@ def _tell_copies(state: State, known: Register, places: tuple[tuple[int, int, bo
             wide = 32 not in (known.ahead, other.ahead)
             moved = compute(ADD, wide, known.range, constant(other.off - known.off))
             assert moved is not None
-            changed = other._replace(range=checked(moved), precise=known.precise)
+            changed = other._replace(range=moved, precise=known.precise)
         _put(state, place, changed)
 
 

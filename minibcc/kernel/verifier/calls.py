@@ -21,9 +21,9 @@ from minibcc.kernel.verifier import (
     frames,
     grants,
     locks,
+    stack,
     structures,
 )
-from minibcc.kernel.verifier.memory import write_memory
 from minibcc.kernel.verifier.operands import clear_caller_saved
 from minibcc.kernel.verifier.state import (
     ANY_NUMBER,
@@ -204,10 +204,8 @@ def _helper(walk: Walk, insn: Instruction) -> None:
     if facts is not None:
         _may_be_given(facts, row)
     if state.fills is not None:
-        number, size = state.fills
-        base = walk.registers[number]
-        for offset in range(size):
-            write_memory(walk, base, number, offset, 1, insn, -2)
+        frame, low, high = state.fills
+        stack.fill(walk, frame, low, high)
     if state.release:
         _release(walk, state)
     if row.name == "dynptr_from_mem" and walk.registers[1].kind != MAP_VALUE:

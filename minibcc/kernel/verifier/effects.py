@@ -1,15 +1,17 @@
 """What an instruction changes: arithmetic and immediates here, memory in `memory`.
 
-One function per class of instruction; each asks `operands`, `grants` and `pointers` whether the
+One function per kind of instruction; each asks `operands`, `grants` and `pointers` whether the
 state grants what the instruction requires, then makes the new registers. `EFFECTS` is the table by
-class. Jumps are in `branches`, calls in `calls`. Mirrors ``do_check_insn`` and ``check_alu_op`` of
+opcode. Jumps are in `branches`, calls in `calls`. Mirrors ``do_check_insn`` and ``check_alu_op`` of
 kernel/bpf/verifier.c.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from errno import EINVAL
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias
 
 from minibcc.abi.bpf import MapType, Pseudo
 from minibcc.isa import opcodes
@@ -48,8 +50,6 @@ from minibcc.kernel.verifier.values import (
     S32_MAX,
     S32_MIN,
     Range,
-    checked,
-    constant,
     sign_extend,
     sign_extend32,
     unsigned_of,
@@ -64,33 +64,29 @@ if TYPE_CHECKING:
 # --- arithmetic -------------------------------------------------------------------------------
 
 
-def arithmetic(walk: Walk, insn: Instruction) -> None:
-    operation = insn.code & 0xF0
-    if operation == MOV:
-        _move(walk, insn)
-    elif operation in (NEG, END):
-        old = source(walk, insn.dst)
-        target(walk, insn.dst)
-        wide = insn.code & 7 == opcodes.ALU64
-        value = None
-        if old.kind != SCALAR:
-            pass
-        elif operation == NEG:
-            value = compute(NEG, wide, old.range, old.range)
-        else:
-            value = swap(old.range, insn.imm, wide or bool(insn.code & opcodes.X))
-        walk.registers[insn.dst] = scalar(ANY if value is None else checked(value))
+def _unary(walk: Walk, insn: Instruction) -> None:
+    old = source(walk, insn.dst)
+    target(walk, insn.dst)
+    wide = insn.code & 7 == opcodes.ALU64
+    register = ANY_NUMBER
+    if old.kind != SCALAR:
+        pass
+    elif insn.code & 0xF0 == NEG:
+        register = _result(NEG, wide, old.range, old.range)
     else:
-        _binary(walk, insn, operation)
+        register = scalar(swap(old.range, insn.imm, wide or bool(insn.code & opcodes.X)))
+    walk.registers[insn.dst] = register
+
+
+def _set(walk: Walk, insn: Instruction) -> None:
+    target(walk, insn.dst)
+    wide = insn.code & 7 == opcodes.ALU64
+    walk.registers[insn.dst] = number(insn.imm if wide else insn.imm & 0xFFFF_FFFF)
 
 
 def _move(walk: Walk, insn: Instruction) -> None:
     registers = walk.registers
     wide = insn.code & 7 == opcodes.ALU64
-    if not insn.code & opcodes.X:
-        target(walk, insn.dst)
-        registers[insn.dst] = number(insn.imm if wide else insn.imm & 0xFFFF_FFFF)
-        return
     if insn.off == 1:
         _cast(walk, insn)
     value = source(walk, insn.src)
@@ -116,7 +112,7 @@ def _move(walk: Walk, insn: Instruction) -> None:
         changed = sign_extend(value.range, insn.off >> 3)
     else:
         changed = sign_extend32(value.range, insn.off >> 3)
-    registers[insn.dst] = value._replace(range=changed)
+    registers[insn.dst] = value.ranged(changed)
 
 
 def _cast(walk: Walk, insn: Instruction) -> None:
@@ -130,39 +126,46 @@ def _cast(walk: Walk, insn: Instruction) -> None:
     raise malformed(walk.slot, message)
 
 
-def _binary(walk: Walk, insn: Instruction, operation: int) -> None:
-    by_register = insn.code & opcodes.X
-    right = source(walk, insn.src) if by_register else None
-    left = source(walk, insn.dst)
-    wide = insn.code & 7 == opcodes.ALU64
-    if right is None:
+def _binary(walk: Walk, insn: Instruction) -> None:
+    code = insn.code
+    operation, wide, by_register = code & 0xF0, code & 7 == opcodes.ALU64, code & opcodes.X
+    if by_register:
+        right = source(walk, insn.src)
+        left = source(walk, insn.dst)
+    else:
+        left, right = source(walk, insn.dst), number(insn.imm)
         if operation in (DIV, MOD) and not insn.imm:
             raise Refused(EINVAL, "verify/div-by-zero", "div by zero")
         if operation in (LSH, RSH, ARSH) and not 0 <= insn.imm < (64 if wide else 32):
             message = f"invalid shift {insn.imm}"
             raise Refused(EINVAL, "verify/bad-shift", message)
     target(walk, insn.dst)
-    if left.kind != SCALAR or (right is not None and right.kind != SCALAR):
+    if left.kind != SCALAR or right.kind != SCALAR:
         walk.registers[insn.dst] = _with_pointer(walk, insn, operation, left, right)
         return
-    if right is None:
-        other = constant(insn.imm)
-    else:
-        other = right.range
-        if left.precise:
-            walk.mark_precise(insn.src)
-    value = compute(operation, wide, left.range, other)
-    result = ANY if value is None else checked(value)
-    delta = _delta(operation, wide, left, other)
-    if delta is not None and not (by_register and insn.src == insn.dst):
-        walk.registers[insn.dst] = left._replace(range=result, off=delta, ahead=64 if wide else 32)
-        return
-    walk.registers[insn.dst] = Register(SCALAR, result, precise=left.precise and value is not None)
+    if by_register and left.precise:
+        walk.mark_precise(insn.src)
+    result = _result(operation, wide, left.range, right.range)
+    delta = None
+    if left.id and not (by_register and insn.src == insn.dst):
+        delta = _delta(operation, wide, left, right.range)
+    if delta is not None:
+        result = left._replace(range=result.range, off=delta, ahead=64 if wide else 32)
+    elif left.precise and result is not ANY_NUMBER:
+        result = result._replace(precise=True)
+    walk.registers[insn.dst] = result
+
+
+@lru_cache(1 << 15)
+def _result(operation: int, wide: bool, a: Range, b: Range) -> Register:
+    """The number that ``a op b`` is; `ANY_NUMBER` itself where nothing can be said."""
+    value = compute(operation, wide, a, b)
+    return ANY_NUMBER if value is None else scalar(value)
 
 
 def _delta(operation: int, wide: bool, left: Register, other: Range) -> int | None:
     """How far ``left op other`` is ahead of the copies of `left`; None where that is not kept."""
-    if operation not in (ADD, SUB) or not left.id or left.ahead:
+    if operation not in (ADD, SUB) or left.ahead:
         return None
     if wide:
         delta = other.smin if other.known else S32_MIN - 1
@@ -176,16 +179,15 @@ def _delta(operation: int, wide: bool, left: Register, other: Range) -> int | No
 
 
 def _with_pointer(
-    walk: Walk, insn: Instruction, operation: int, left: Register, right: Register | None
+    walk: Walk, insn: Instruction, operation: int, left: Register, right: Register
 ) -> Register:
-    if right is None:
-        return pointers.move(walk, insn, left, number(insn.imm), False)
     if left.kind == SCALAR:
         walk.mark_precise(insn.dst)
-        return pointers.move(walk, insn, right, walk.registers[insn.dst], True)
+        return pointers.move(walk, insn, right, left, True)
     if right.kind == SCALAR:
-        walk.mark_precise(insn.src)
-        return pointers.move(walk, insn, left, walk.registers[insn.src], False)
+        if insn.code & opcodes.X:
+            walk.mark_precise(insn.src)
+        return pointers.move(walk, insn, left, right, False)
     if operation == SUB:
         return ANY_NUMBER
     symbol = pointers.SYMBOLS[operation >> 4]
@@ -193,7 +195,7 @@ def _with_pointer(
     raise pointers.refused(message)
 
 
-def immediate(walk: Walk, insn: Instruction) -> None:
+def _immediate(walk: Walk, insn: Instruction) -> None:
     """64-bit constants, maps, functions; and the packet loads of classic BPF."""
     if insn.code & 0xE0 != opcodes.IMM:
         context.packet_load(walk, insn)
@@ -216,12 +218,26 @@ def immediate(walk: Walk, insn: Instruction) -> None:
     walk.registers[insn.dst] = register
 
 
-EFFECTS = {
-    opcodes.ALU: arithmetic,
-    opcodes.ALU64: arithmetic,
+Effect: TypeAlias = Callable[["Walk", "Instruction"], None]
+
+_OF_CLASS: dict[int, Effect] = {
     opcodes.LDX: memory.load,
     opcodes.ST: memory.store,
     opcodes.STX: memory.store,
-    opcodes.LD: immediate,
+    opcodes.LD: _immediate,
 }
-"""The transfer function of each class but jumps."""
+_ARITHMETIC: dict[int, Effect] = {
+    MOV | opcodes.K: _set,
+    MOV | opcodes.X: _move,
+    NEG | opcodes.K: _unary,
+    NEG | opcodes.X: _unary,
+    END | opcodes.K: _unary,
+    END | opcodes.X: _unary,
+}
+EFFECTS = tuple(
+    _ARITHMETIC.get(code & 0xF8, _binary)
+    if code & 7 in (opcodes.ALU, opcodes.ALU64)
+    else _OF_CLASS.get(code & 7)
+    for code in range(256)
+)
+"""The transfer function of each opcode; None for jumps."""

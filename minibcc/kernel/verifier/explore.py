@@ -22,7 +22,7 @@ from minibcc.kernel.verifier.form import REACHED, is_jump, malformed, target
 from minibcc.kernel.verifier.liveness import StackNotes, live_registers, loops_of
 from minibcc.kernel.verifier.log import state_text
 from minibcc.kernel.verifier.operands import source
-from minibcc.kernel.verifier.requires import reads, registers_in, reserved, writes
+from minibcc.kernel.verifier.requires import reads, members, reserved, writes
 from minibcc.kernel.verifier.state import (
     BASE,
     BTF,
@@ -103,7 +103,6 @@ class Walk:
         self.later: set[int] = set()
         self.fields: dict[int, tuple[Field, ...]] = {}
         self._ids = 0
-        self._checked: set[int] = set()
         self._show = False
         self._back = False
         self._whole = False
@@ -249,7 +248,7 @@ class Walk:
         insns = self.shape.insns
         points = self.shape.prune
         detail = self.log.detail
-        seen, checked, limit = self.seen, self._checked, self.limit
+        seen, limit = self.seen, self.limit
         while True:
             slot = self.slot
             insn = insns[slot]
@@ -267,17 +266,19 @@ class Walk:
             if detail:
                 self._log_insn(insn)
             state.history.append(slot)
-            if slot not in checked:
+            if not seen[slot]:
                 message = reserved(insn)
                 if message:
                     self._before_form(insn)
                     raise malformed(slot, message)
-                checked.add(slot)
-            seen[slot] = 1
+                seen[slot] = 1
             self.previous = slot
             self.link = None
-            self._last = insn
-            if self._step(insn):
+            effect = EFFECTS[insn.code]
+            if effect is not None:
+                effect(self, insn)
+                self.slot = slot + (2 if insn.code == LD_IMM64 else 1)
+            elif self._jump(insn):
                 if not self._next_path():
                     return
                 continue
@@ -291,14 +292,8 @@ class Walk:
         elif insn.code & 7 == LD and insn.code != LD_IMM64:
             context.legacy(self)
 
-    def _step(self, insn: Instruction) -> bool:
-        """Executes one instruction; whether its path ends there."""
-        kind = insn.code & 7
-        effect = EFFECTS.get(kind)
-        if effect is not None:
-            effect(self, insn)
-            self.slot += 2 if insn.code == 0x18 else 1
-            return False
+    def _jump(self, insn: Instruction) -> bool:
+        """A jump, call or exit; whether its path ends there."""
         self.jumps += 1
         if insn.code == _CALL:
             calls.call(self, insn)
@@ -375,6 +370,7 @@ class Walk:
         self._show = self._back = False
         log.source_line(self._line(self.slot))
         log.insn(self.slot, self.insn_text(self.slot))
+        self._last = insn
 
     def insn_text(self, slot: int) -> str:
         """The instruction at a slot, in the log's words."""
@@ -406,7 +402,7 @@ class Walk:
             return
         count = reads(insn, lambda call: calls.argument_count(self.program, call))
         mask = writes(insn) if insn.code != _CALL else 1
-        shown = registers_in((count if insn.code != _CALL else 0) | mask)
+        shown = members((count if insn.code != _CALL else 0) | mask)
         number = state.frame.number
         slots = [index for frame, index in self._touched if frame == number]
         self._touched.clear()

@@ -33,11 +33,11 @@ def _from_packet(insn: Instruction) -> bool:
 
 
 def live_registers(shape: Shape, arguments: Callable[[Instruction], int]) -> list[int]:
-    """For each slot the mask of registers live before it."""
+    """For each slot the mask of registers live before it, of R0 to R9."""
     live = [0] * len(shape.insns)
     facts = {
         slot: (
-            _EVERY if _from_packet(insn) else reads(insn, arguments),
+            _EVERY if _from_packet(insn) else reads(insn, arguments) & _EVERY,
             ~writes(insn),
             successors(shape, slot),
         )

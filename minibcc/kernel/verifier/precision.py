@@ -9,20 +9,18 @@ Mirrors ``mark_chain_precision`` and ``backtrack_insn`` of kernel/bpf/verifier.c
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from minibcc.abi.bpf import MAX_CALL_FRAMES
 from minibcc.isa import opcodes
 from minibcc.isa.opcodes import ALU, ALU64, CALL, EXIT, JMP, JMP32, LD, LDX, STX
 from minibcc.kernel.verifier.arithmetic import END, MOV, NEG
 from minibcc.kernel.verifier.form import CALLBACKS
 from minibcc.kernel.verifier.log import state_text
-from minibcc.kernel.verifier.requires import ARGUMENTS, writes
-from minibcc.kernel.verifier.state import SCALAR, SPILL, Link
+from minibcc.kernel.verifier.requires import ARGUMENTS, members, writes
+from minibcc.kernel.verifier.state import EMPTY, SCALAR, SPILL, Link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from minibcc.isa.instruction import Instruction
     from minibcc.kernel.verifier.explore import Walk
     from minibcc.kernel.verifier.state import Frame, State
@@ -33,20 +31,22 @@ _FP = 1 << 10
 _ALWAYS = 1 << 16
 
 
-_NO_REGISTERS = [0] * 9
+_NOTHING = [0] * (MAX_CALL_FRAMES + 1)
 
 
 class _Wanted:
-    """Registers and stack slots to find the makers of, a mask and a set per frame."""
+    """Registers and stack slots to find the makers of: two masks per frame."""
+
+    __slots__ = ("frame", "registers", "slots")
 
     def __init__(self, frames: int) -> None:
         self.frame = frames - 1
-        self.registers = [0] * 9
-        self.slots: defaultdict[int, set[int]] = defaultdict(set)
+        self.registers = _NOTHING.copy()
+        self.slots = _NOTHING.copy()
 
     @property
     def empty(self) -> bool:
-        return self.registers == _NO_REGISTERS and not any(self.slots.values())
+        return self.registers == _NOTHING == self.slots
 
 
 class _Unclear(Exception):
@@ -93,7 +93,7 @@ def mark(walk: Walk, register: int) -> None:
 def mark_slot(walk: Walk, frame: Frame, index: int) -> None:
     """A number spilled to a stack slot, which the current instruction uses."""
     wanted = _Wanted(len(walk.state.frames))
-    wanted.slots[frame.number].add(index)
+    wanted.slots[frame.number] = 1 << index
     _walk_back(walk, walk.state, wanted, len(walk.state.history) - 1)
 
 
@@ -107,20 +107,19 @@ def mark_like(walk: Walk, old: State) -> None:
                 wanted.registers[number] |= 1 << index
         for index, (types, spilled) in frame.stack.items():
             if spilled is not None and types[7] == SPILL and spilled.precise:
-                wanted.slots[number].add(index)
+                wanted.slots[number] |= 1 << index
+    if wanted.empty:
+        return
     if walk.log.keep:
         _show_likeness(walk, wanted)
     for number, frame in enumerate(state.frames):
-        for index in range(10):
-            if wanted.registers[number] >> index & 1 and frame.registers[index].kind != SCALAR:
-                wanted.registers[number] &= ~(1 << index)
-        wanted.slots[number] = {
-            index
-            for index in wanted.slots[number]
-            if (slot := frame.stack.get(index)) is not None
-            and slot[1] is not None
-            and slot[1].kind == SCALAR
-        }
+        for index in members(wanted.registers[number]):
+            if frame.registers[index].kind != SCALAR:
+                wanted.registers[number] ^= 1 << index
+        for index in members(wanted.slots[number]):
+            spilled = frame.stack.get(index, EMPTY)[1]
+            if spilled is None or spilled.kind != SCALAR:
+                wanted.slots[number] ^= 1 << index
     _walk_back(walk, state, wanted, len(state.history))
 
 
@@ -175,9 +174,9 @@ def _walk_back(walk: Walk, start: State, wanted: _Wanted, end: int) -> None:
 # --- what the log says of it, at level 2 --------------------------------------------------------
 
 
-def _names(registers: int, slots: Iterable[int]) -> str:
-    names = ",".join(f"r{index}" for index in range(10) if registers >> index & 1)
-    return f"regs={names} stack={','.join(str(-8 * (index + 1)) for index in sorted(slots))}"
+def _names(registers: int, slots: int) -> str:
+    names = ",".join(f"r{index}" for index in members(registers & ~_FP))
+    return f"regs={names} stack={','.join(str(-8 * (index + 1)) for index in members(slots))}"
 
 
 def _show_stretch(walk: Walk, wanted: _Wanted, last: int, first: int, after: int) -> None:
@@ -202,8 +201,8 @@ def _show_marks(walk: Walk, state: State, wanted: _Wanted) -> None:
 
 def _show_likeness(walk: Walk, wanted: _Wanted) -> None:
     for number in range(wanted.frame, -1, -1):
-        names = [f"r{index}" for index in range(10) if wanted.registers[number] >> index & 1]
-        names += [f"fp{-8 * (index + 1)}" for index in sorted(wanted.slots[number])]
+        names = [f"r{index}" for index in members(wanted.registers[number])]
+        names += [f"fp{-8 * (index + 1)}" for index in members(wanted.slots[number])]
         if names:
             walk.log.write(f"frame {number}: propagating {','.join(names)}\n")
 
@@ -212,28 +211,23 @@ def _arguments_alone(start: State, wanted: _Wanted) -> bool:
     """At the beginning of a function that is verified on its own: its arguments are what they
     are."""
     first = start.frames[0]
-    slots = any(wanted.slots.values())
-    others = wanted.registers[0] & ~ARGUMENTS or any(wanted.registers[1:]) or slots
+    others = wanted.registers[0] & ~ARGUMENTS or any(wanted.registers[1:]) or any(wanted.slots)
     return bool(first.function) and not others
 
 
 def _set_marks(state: State, wanted: _Wanted) -> None:
     """Marks what is wanted in a checkpoint; what it has marked before was followed before."""
     for number, frame in enumerate(state.frames):
-        mask = wanted.registers[number]
-        index = 0
-        while mask >> index:
-            if mask >> index & 1:
-                register = frame.registers[index]
-                if register.kind != SCALAR or register.precise:
-                    wanted.registers[number] &= ~(1 << index)
-                else:
-                    frame.registers[index] = register._replace(precise=True)
-            index += 1
-        for index in list(wanted.slots[number]):
-            types, spilled = frame.stack.get(index, (b"????????", None))
+        for index in members(wanted.registers[number]):
+            register = frame.registers[index]
+            if register.kind != SCALAR or register.precise:
+                wanted.registers[number] ^= 1 << index
+            else:
+                frame.registers[index] = register._replace(precise=True)
+        for index in members(wanted.slots[number]):
+            types, spilled = frame.stack.get(index, EMPTY)
             if spilled is None or spilled.kind != SCALAR or types[7] != SPILL or spilled.precise:
-                wanted.slots[number].discard(index)
+                wanted.slots[number] ^= 1 << index
             else:
                 frame.stack[index] = types, spilled._replace(precise=True)
 
@@ -267,18 +261,14 @@ def _show_forced(walk: Walk, frame: Frame, name: str) -> None:
 def _sync(link: Link, wanted: _Wanted) -> None:
     """Numbers that were linked at a branch are wanted together."""
     for frame, index, on_stack in link.linked:
-        if on_stack:
-            if index in wanted.slots[frame]:
-                break
-        elif wanted.registers[frame] >> index & 1:
+        masks = wanted.slots if on_stack else wanted.registers
+        if masks[frame] >> index & 1:
             break
     else:
         return
     for frame, index, on_stack in link.linked:
-        if on_stack:
-            wanted.slots[frame].add(index)
-        else:
-            wanted.registers[frame] |= 1 << index
+        masks = wanted.slots if on_stack else wanted.registers
+        masks[frame] |= 1 << index
 
 
 def _back(
@@ -299,7 +289,7 @@ def _back(
         if mask & dst:
             wanted.registers[frame] = mask & ~dst
             if link.spill >= 0:
-                wanted.slots[link.frame].add(link.spill)
+                wanted.slots[link.frame] |= 1 << link.spill
     elif kind in (JMP, JMP32):
         _back_jump(walk, insn, slot, after, wanted)
     elif kind == LD:
@@ -313,8 +303,8 @@ def _back(
     else:
         if mask & dst:
             raise _Unclear
-        if link.spill >= 0 and link.spill in wanted.slots[link.frame]:
-            wanted.slots[link.frame].discard(link.spill)
+        if link.spill >= 0 and wanted.slots[link.frame] >> link.spill & 1:
+            wanted.slots[link.frame] ^= 1 << link.spill
             if kind == STX:
                 wanted.registers[frame] |= 1 << insn.src
     if link.linked:
@@ -346,7 +336,7 @@ def _back_atomic(insn: Instruction, link: Link, wanted: _Wanted) -> None:
     if wanted.registers[frame] & loaded:
         wanted.registers[frame] &= ~loaded
         if link.spill >= 0:
-            wanted.slots[link.frame].add(link.spill)
+            wanted.slots[link.frame] |= 1 << link.spill
 
 
 def _back_jump(walk: Walk, insn: Instruction, slot: int, after: int, wanted: _Wanted) -> None:

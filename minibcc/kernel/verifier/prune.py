@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minibcc.abi.bpf import STACK_SIZE
 from minibcc.kernel.verifier import precision
+from minibcc.kernel.verifier.requires import members
 from minibcc.kernel.verifier.state import (
     ANY_NUMBER,
     BASE,
@@ -37,16 +39,17 @@ from minibcc.kernel.verifier.values import within
 if TYPE_CHECKING:
     from minibcc.kernel.verifier.explore import Walk
 
-_CLEAN = frozenset((MISC, INVALID))
+_CLEAN = bytes([MISC, INVALID])
+_ALL_SLOTS = (1 << STACK_SIZE // 8) - 1
 _LONG = 40
 
 
 class Checkpoint:
     """A state kept for comparison, and how often that paid. `differs` and `misfit` are the
-    registers of the last frame that told it from a state before, for two ways to compare: likely
-    they tell it from the next one too."""
+    registers of the last frame that told it from a state before, for two ways to compare, and
+    `misplaced` (a mask) its stack slot that did: likely they tell it from the next one too."""
 
-    __slots__ = ("differs", "hits", "misfit", "misses", "state")
+    __slots__ = ("differs", "hits", "misfit", "misplaced", "misses", "state")
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -54,6 +57,7 @@ class Checkpoint:
         self.misses = 0
         self.differs = 0
         self.misfit = -1
+        self.misplaced = 0
 
 
 def finished(state: State | None) -> None:
@@ -197,9 +201,12 @@ def _unlike(a: Register, b: Register) -> bool:
 
 
 def _callsites(old: State, state: State) -> bool:
-    return len(old.frames) == len(state.frames) and all(
-        a.callsite == b.callsite for a, b in zip(old.frames, state.frames, strict=True)
-    )
+    if len(old.frames) != len(state.frames):
+        return False
+    for a, b in zip(old.frames, state.frames, strict=True):  # noqa: SIM110  # all() takes longer
+        if a.callsite != b.callsite:
+            return False
+    return True
 
 
 # --- comparison -------------------------------------------------------------------------------
@@ -231,6 +238,8 @@ class _Ids:
 
 
 def _references(old: State, state: State, ids: _Ids) -> bool:
+    if not old.references and not state.references:
+        return True
     return len(old.references) == len(state.references) and all(
         a.lock is b.lock and ids.same(a.id, b.id)
         for a, b in zip(old.references, state.references, strict=True)
@@ -246,35 +255,41 @@ def _frames_at(walk: Walk, old: State) -> list[int]:
 def _covers(walk: Walk, checkpoint: Checkpoint, state: State, *, within_only: bool) -> bool:
     """Whether whatever `state` may hold, the kept one held when it was walked."""
     old = checkpoint.state
-    if not _callsites(old, state):
-        return False
+    last = old.frames[-1]
     misfit = checkpoint.misfit
     if misfit >= 0:
-        x, y = old.frames[-1].registers[misfit], state.frames[-1].registers[misfit]
+        x, y = last.registers[misfit], state.frames[-1].registers[misfit]
         if x is not y and not _register_covers(x, y, _Ids(), within_only):
             return False
+    if not _callsites(old, state):
+        return False
     ids = _Ids()
     if not _references(old, state, ids):
         return False
     for live, a, b in zip(_frames_at(walk, old), old.frames, state.frames, strict=True):
         if a.rounds > b.rounds:
             return False
-        now = b.registers
-        for index, x in enumerate(a.registers):
-            if live >> index & 1 and index < 10:
-                y = now[index]
-                same = x is y and not x.id | x.ref
-                if not same and not _register_covers(x, y, ids, within_only):
-                    if a is old.frames[-1]:
-                        checkpoint.misfit = index
-                    return False
-    if not any(frame.stack for frame in old.frames):
+        then, now = a.registers, b.registers
+        for index in members(live):
+            x, y = then[index], now[index]
+            same = x is y and not x.id | x.ref
+            if not same and not _register_covers(x, y, ids, within_only):
+                if a is last:
+                    checkpoint.misfit = index
+                return False
+    if not any([frame.stack for frame in old.frames]):
         return True
-    slots = [-1] * len(old.frames) if within_only else walk.stack_notes.live(old)
-    return all(
-        _stack_covers(a, b, used, ids, within_only)
-        for used, a, b in zip(slots, old.frames, state.frames, strict=True)
-    )
+    slots = [_ALL_SLOTS] * len(old.frames) if within_only else walk.stack_notes.live(old)
+    likely = slots[-1] & checkpoint.misplaced
+    if likely and _stack_misfit(last, state.frames[-1], likely, _Ids(), within_only) >= 0:
+        return False
+    for used, a, b in zip(slots, old.frames, state.frames, strict=True):
+        wrong = _stack_misfit(a, b, used, ids, within_only)
+        if wrong >= 0:
+            if a is last:
+                checkpoint.misplaced = 1 << wrong
+            return False
+    return True
 
 
 def _same(walk: Walk, old: State, state: State) -> bool:
@@ -287,8 +302,8 @@ def _same(walk: Walk, old: State, state: State) -> bool:
     for live, a, b in zip(_frames_at(walk, old), old.frames, state.frames, strict=True):
         if a.rounds > b.rounds:
             return False
-        for index in range(10):
-            if live >> index & 1 and not _exact(a.registers[index], b.registers[index], ids):
+        for index in members(live):
+            if not _exact(a.registers[index], b.registers[index], ids):
                 return False
         for index in a.stack.keys() | b.stack.keys():
             (types, x), (others, y) = a.stack.get(index, EMPTY), b.stack.get(index, EMPTY)
@@ -354,9 +369,7 @@ def _as_register(slot: Slot) -> Register | None:
     types, register = slot
     if register is not None and register.kind == SCALAR and types == b"rrrrrrrr":
         return register
-    if all(kind in _CLEAN for kind in types):
-        return ANY_NUMBER
-    return None
+    return None if types.strip(_CLEAN) else ANY_NUMBER
 
 
 def _same_dynptr(old: Register | None, new: Register | None, ids: _Ids) -> bool:
@@ -368,30 +381,38 @@ def _same_dynptr(old: Register | None, new: Register | None, ids: _Ids) -> bool:
     )
 
 
-def _stack_covers(old: Frame, new: Frame, used: int, ids: _Ids, within_only: bool) -> bool:
-    """`used` are the slots of the old frame that may still be read."""
-    for index, slot in old.stack.items():
-        if not used >> index & 1:
+def _stack_misfit(old: Frame, new: Frame, used: int, ids: _Ids, within_only: bool) -> int:
+    """The first slot in which the new frame may hold what the old one did not, -1 if there is none;
+    `used` are the slots of the old frame that may still be read."""
+    stack, depth = new.stack, new.depth
+    for index in members(used):
+        slot, other = old.stack.get(index, EMPTY), stack.get(index, EMPTY)
+        if other is slot and (slot[1] is None or not slot[1].id | slot[1].ref):
             continue
-        other = new.stack.get(index, EMPTY)
-        types = slot[0]
-        if all(kind in _CLEAN for kind in types):
-            continue
-        if 8 * index >= new.depth:
-            return False  # as Linux: this path has not come so far down its stack
-        x, y = _as_register(slot), _as_register(other)
-        if x is not None and y is not None:
-            if not _register_covers(x, y, ids, within_only):
+        if not _slot_covers(slot, other, 8 * index < depth, ids, within_only):
+            return index
+    return -1
+
+
+def _slot_covers(old: Slot, new: Slot, reached: bool, ids: _Ids, within_only: bool) -> bool:
+    """`reached` is whether the new path has come so far down its stack; as Linux asks."""
+    types, spilled = old
+    if not types.strip(_CLEAN):
+        return True
+    if not reached:
+        return False
+    x, y = _as_register(old), _as_register(new)
+    if x is not None and y is not None:
+        return _register_covers(x, y, ids, within_only)
+    others, filled = new
+    if types != others:
+        for kind, new_kind in zip(types, others, strict=True):
+            if kind != new_kind and kind not in _CLEAN:
                 return False
-            continue
-        for kind, new_kind in zip(types, other[0], strict=True):
-            if kind in (INVALID, MISC, new_kind):
-                continue
-            return False
-        if types[7] == DYNPTR_BYTE and not _same_dynptr(slot[1], other[1], ids):
-            return False
-        if types[7] == SPILL:
-            a, b = slot[1], other[1]
-            if a is None or b is None or not _register_covers(a, b, ids, within_only):
-                return False
-    return True
+    if types[7] == DYNPTR_BYTE:
+        return _same_dynptr(spilled, filled, ids)
+    if types[7] != SPILL:
+        return True
+    if spilled is None or filled is None:
+        return False
+    return _register_covers(spilled, filled, ids, within_only)

@@ -8,6 +8,7 @@ pointer arithmetic require are for `memory`, `calls` and `pointers` to judge.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from minibcc.isa import opcodes
@@ -114,6 +115,7 @@ def _classic_atomic(imm: int) -> bool:
     return any(row.imm == imm for row in opcodes.BY_CODE[opcodes.STX | opcodes.ATOMIC | opcodes.DW])
 
 
-def registers_in(mask: int) -> list[int]:
-    """The numbers of the registers in a mask, ascending."""
-    return [number for number in range(11) if mask >> number & 1]
+@lru_cache(1 << 12)
+def members(mask: int) -> tuple[int, ...]:
+    """The numbers of the registers, or of the stack slots, in a mask, ascending."""
+    return tuple([number for number in range(mask.bit_length()) if mask >> number & 1])

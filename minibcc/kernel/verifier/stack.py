@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from minibcc.kernel.verifier.explore import Walk
     from minibcc.kernel.verifier.state import Slot
 
+_SPILL, _MISC = bytes([SPILL]), bytes([MISC])
+_UNKNOWN = _MISC * 8
+
 
 def linked(walk: Walk, register: Register) -> Register:
     """`register` with an id of its own, if it is a number that a copy could be told apart by."""
@@ -57,13 +60,13 @@ def _spill(old: Slot, register: Register, size: int) -> Slot:
     for index in range(8 - size):
         if types[index] not in (ZEROED, INVALID):
             types[index] = MISC
-    types[8 - size :] = bytes([SPILL]) * size
+    types[8 - size :] = _SPILL * size
     return bytes(types), register
 
 
 def _scrubbed(slot: Slot) -> bytes:
     """The bytes of a slot whose spilled register is no more."""
-    return slot[0].replace(bytes([SPILL]), bytes([MISC]))
+    return slot[0].replace(_SPILL, _MISC)
 
 
 def write(walk: Walk, frame: Frame, offset: int, size: int, insn: Instruction, source: int) -> None:
@@ -132,10 +135,29 @@ def write_somewhere(
             zero_used = True
         else:
             types[byte] = MISC
-        frame.stack[index] = bytes(types).replace(bytes([SPILL]), bytes([MISC])), None
+        frame.stack[index] = bytes(types).replace(_SPILL, _MISC), None
         walk.touch(frame, index)
     if zero_used and source >= 0:
         walk.mark_precise(source)
+
+
+def fill(walk: Walk, frame: Frame, low: int, high: int) -> None:
+    """A helper fills ``[low, high)``, which may be empty, with bytes of unknown content."""
+    if low == high:
+        return
+    for index in range((-high) >> 3, ((-low - 1) >> 3) + 1):
+        dynptrs.overwritten(walk, frame, index)
+        first, last = _bytes_of(index, low, high)
+        types = _scrubbed(frame.stack.get(index, EMPTY))
+        frame.stack[index] = types[:first] + _UNKNOWN[first:last] + types[last:], None
+        walk.touch(frame, index)
+
+
+def _bytes_of(index: int, low: int, high: int) -> tuple[int, int]:
+    """Which bytes of a slot, as it counts them (from the highest address), lie in ``[low, high)``:
+    the first of them, and the one behind the last."""
+    top = -8 * index
+    return max(top - high, 0), min(top - low, 8)
 
 
 def read(walk: Walk, frame: Frame, offset: int, size: int, wanted: bool) -> Register:
@@ -197,12 +219,8 @@ def use(walk: Walk, frame: Frame, low: int, high: int, write: bool) -> None:
         walk.read_stack(frame, index, False)
         if not write:
             continue
-        types, register = bytearray(slot[0]), slot[1]
+        types, register = slot
         if types[7] == SPILL and register is not None:
-            types = bytearray(_scrubbed(slot))
-            register = None
-        for byte in range(8):
-            offset = -8 * index - 1 - byte
-            if low <= offset < high:
-                types[byte] = MISC
-        frame.stack[index] = bytes(types), register
+            types, register = _scrubbed(slot), None
+        first, last = _bytes_of(index, low, high)
+        frame.stack[index] = types[:first] + _UNKNOWN[first:last] + types[last:], register

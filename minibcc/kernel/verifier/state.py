@@ -12,7 +12,7 @@ and the register that was spilled into it, if one was. Mirrors ``struct bpf_reg_
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from minibcc.kernel.verifier.values import ANY, ZERO, Range, constant
@@ -83,6 +83,7 @@ _PREFIXES = (
 SOCKETS = (SOCK_COMMON, SOCKET, TCP_SOCK, XDP_SOCK)
 
 
+@cache
 def kind_name(kind: int) -> str:
     """As the kernel writes it: ``map_value_or_null``."""
     base = kind & BASE
@@ -116,6 +117,10 @@ class Register(NamedTuple):
     frame: int = 0
     precise: bool = False
     ahead: int = 0
+
+    def ranged(self, value: Range) -> Register:
+        """The same with another `range`."""
+        return Register(self[0], value, *self[2:])
 
 
 UNINITIALISED = Register(NOT_INIT)

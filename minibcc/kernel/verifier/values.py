@@ -208,7 +208,8 @@ def deduce(value: Range) -> Range:
     bits = tnum.intersect(bits, tnum.span(bounds[2] & U64, bounds[3] & U64))
     low = tnum.intersect(tnum.cast(bits, 4), tnum.span(bounds[6] & U32, bounds[7] & U32))
     bits = (bits[0] & HIGH | low[0], bits[1] & HIGH | low[1])
-    return Range(bits, *_from_bits(bits, *bounds))
+    known = Range(bits, *_from_bits(bits, *bounds))
+    return value if known == value else known  # the same object, so that it is found the same
 
 
 def sane(value: Range) -> bool:
