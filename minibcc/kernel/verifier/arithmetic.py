@@ -191,8 +191,9 @@ _SHIFTS = {LSH, RSH, ARSH}
 
 @lru_cache(1 << 15)
 def compute(operation: int, wide: bool, a: Range, b: Range) -> Range | None:
-    """The range of ``a op b``, `checked`; None where nothing can be said (division, shifts by what is not
-    one number below the width), so that the result is anything, even of a 32-bit operation."""
+    """The range of ``a op b``, `checked`; None where nothing can be said (division, shifts by what
+    is not one number below the width), so that the result is anything, even of a 32-bit
+    operation."""
     function = (_WIDE if wide else _LOW).get(operation)
     if function is None:
         return None

@@ -39,7 +39,7 @@ from minibcc.kernel.verifier.state import (
     State,
     number,
 )
-from minibcc.kernel.verifier.values import ZERO, constant
+from minibcc.kernel.verifier.values import constant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,14 +95,14 @@ def branch(walk: Walk, insn: Instruction) -> None:
         for state, outcome in ((here, OPPOSITE[operation]), (jumps, operation)):
             a, b = refine(outcome, wide, left.range, right.range)
             registers = state.frame.registers
-            registers[insn.dst] = left._replace(range=a)
+            registers[insn.dst] = left.ranged(a)
             if by_register:
-                registers[insn.src] = right._replace(range=b)
+                registers[insn.src] = right.ranged(b)
                 if right.id:
                     _tell_copies(state, registers[insn.src], linked_right)
             if left.id:
                 _tell_copies(state, registers[insn.dst], linked_left)
-    if wide:
+    elif wide:
         _compare_pointers(insn, operation, by_register, left, right, here, jumps)
     walk.show_effect(insn)
     walk.slot += 1
@@ -153,28 +153,21 @@ def _linked(walk: Walk, register: Register) -> tuple[tuple[int, int, bool], ...]
     state = walk.state
     slots = [frame.callsite for frame in state.frames[1:]] + [walk.slot]
     found: list[tuple[int, int, bool]] = []
-    for frame, index, on_stack, other in list(state.each_register()):
-        if other.kind == SCALAR and other.id == register.id:
-            if not on_stack and not walk.live[slots[frame.number]] >> index & 1:
-                continue
-            if len(found) < _MAX_LINKED:
-                found.append((frame.number, index, on_stack))
-            else:
-                _put(state, (frame.number, index, on_stack), other._replace(id=0, off=0, ahead=0))
+    for frame, index, on_stack, other in state.copies(register.id):
+        if other.kind != SCALAR:
+            continue
+        if not on_stack and not walk.live[slots[frame.number]] >> index & 1:
+            continue
+        if len(found) < _MAX_LINKED:
+            found.append((frame.number, index, on_stack))
+        else:
+            frame.put(index, on_stack, other._replace(id=0, off=0, ahead=0))
     return tuple(found)
 
 
 def _get(state: State, place: tuple[int, int, bool]) -> Register | None:
     frame = state.frames[place[0]]
     return frame.stack[place[1]][1] if place[2] else frame.registers[place[1]]
-
-
-def _put(state: State, place: tuple[int, int, bool], register: Register) -> None:
-    frame = state.frames[place[0]]
-    if place[2]:
-        frame.stack[place[1]] = frame.stack[place[1]][0], register
-    else:
-        frame.registers[place[1]] = register
 
 
 def _tell_copies(state: State, known: Register, places: tuple[tuple[int, int, bool], ...]) -> None:
@@ -192,7 +185,7 @@ def _tell_copies(state: State, known: Register, places: tuple[tuple[int, int, bo
             moved = compute(ADD, wide, known.range, constant(other.off - known.off))
             assert moved is not None
             changed = other._replace(range=moved, precise=known.precise)
-        _put(state, place, changed)
+        state.frames[place[0]].put(place[1], place[2], changed)
 
 
 # --- pointers ---------------------------------------------------------------------------------
@@ -248,17 +241,13 @@ def null_check(state: State, register: Register, null: bool) -> None:
     if register.ref and register.ref == register.id and null:
         state.references = tuple(ref for ref in state.references if ref.id != register.ref)
 
-    def decide(other: Register) -> Register:
-        if not other.kind & MAYBE_NULL or other.id != register.id:
-            return other
-        if null:
-            return Register(SCALAR, ZERO)
-        known = not_null(other)
-        if known.kind == MAP_VALUE and has_lock(known.object):
-            return known  # locks are told apart by the value that they are in
-        return known._replace(id=0)
-
-    every(state, decide)
+    for frame, index, on_stack, other in state.copies(register.id):
+        if not other.kind & MAYBE_NULL:
+            continue
+        known = number(0) if null else not_null(other)
+        if not null and not (known.kind == MAP_VALUE and has_lock(known.object)):
+            known = known._replace(id=0)  # but locks are told apart by the value that they are in
+        frame.put(index, on_stack, known)
 
 
 def every(state: State, change: Callable[[Register], Register]) -> None:
@@ -310,9 +299,6 @@ def _has_room(state: State, bounded: Register, strictly: bool) -> None:
         return
     room = bounded.off + strictly
 
-    def grow(other: Register) -> Register:
-        if other.kind == bounded.kind and other.id == bounded.id and other.room < room:
-            return other._replace(room=room)
-        return other
-
-    every(state, grow)
+    for frame, index, on_stack, other in state.copies(bounded.id):
+        if other.kind == bounded.kind and other.room < room:
+            frame.put(index, on_stack, other._replace(room=room))

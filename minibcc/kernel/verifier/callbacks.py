@@ -94,7 +94,7 @@ def _later(walk: Walk, call: Call) -> None:
     assert facts is not None
     before = walk.state.frame.callback
     entry = before.entry if before is not None else 0
-    callee = Frame(0, walk.shape.function_at(call.function), -1)
+    callee = Frame(walk.shape.function_at(call.function))
     callee.callback = Callback(0, 0, entry + 1)
     callee.registers[1] = pointer(MAP, object=facts)
     callee.registers[2] = pointer(MAP_KEY, object=facts)

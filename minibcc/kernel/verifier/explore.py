@@ -22,7 +22,7 @@ from minibcc.kernel.verifier.form import REACHED, is_jump, malformed, target
 from minibcc.kernel.verifier.liveness import StackNotes, live_registers, loops_of
 from minibcc.kernel.verifier.log import state_text
 from minibcc.kernel.verifier.operands import source
-from minibcc.kernel.verifier.requires import reads, members, reserved, writes
+from minibcc.kernel.verifier.requires import members, reads, reserved, writes
 from minibcc.kernel.verifier.state import (
     BASE,
     BTF,

@@ -81,7 +81,7 @@ def opened(walk: Walk, state: State, start: int) -> Frame:
             "verify/call-depth",
             f"the call stack of {len(state.frames) + 1} frames is too deep",
         )
-    return Frame(len(state.frames), walk.shape.function_at(start), walk.slot)
+    return Frame(walk.shape.function_at(start), state.frame, walk.slot)
 
 
 def leave(walk: Walk) -> bool:

@@ -123,10 +123,10 @@ class StackNotes:
         self._orders: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
 
     def _instance(self, frames: list[Frame], number: int) -> _Instance:
-        key = (frames[0].function, *[frame.callsite for frame in frames[1 : number + 1]])
-        found = self._instances.get(key)
+        chain = frames[number].chain
+        found = self._instances.get(chain)
         if found is None:
-            found = self._instances[key] = _Instance()
+            found = self._instances[chain] = _Instance()
         return found
 
     def read(self, state: State, slot: int, number: int, index: int) -> None:

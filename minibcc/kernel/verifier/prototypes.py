@@ -265,7 +265,7 @@ def entry(walk: Walk, start: int) -> Frame:
     found = prototype(walk, func)
     if found.refused is not None:
         raise found.refused
-    frame = Frame(0, number, -1)
+    frame = Frame(number)
     for register, argument in enumerate(found.arguments, 1):
         if argument.kind == SCALAR:
             value = ANY_NUMBER

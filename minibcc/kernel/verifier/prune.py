@@ -47,12 +47,14 @@ _LONG = 40
 class Checkpoint:
     """A state kept for comparison, and how often that paid. `differs` and `misfit` are the
     registers of the last frame that told it from a state before, for two ways to compare, and
-    `misplaced` (a mask) its stack slot that did: likely they tell it from the next one too."""
+    `misplaced` (a mask) its stack slot that did: likely they tell it from the next one too. `live`
+    are the live registers of each frame: at its call, those of the last one at the checkpoint."""
 
-    __slots__ = ("differs", "hits", "misfit", "misplaced", "misses", "state")
+    __slots__ = ("differs", "hits", "live", "misfit", "misplaced", "misses", "state")
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, live: list[tuple[int, ...]]) -> None:
         self.state = state
+        self.live = live
         self.hits = 0
         self.misses = 0
         self.differs = 0
@@ -73,7 +75,7 @@ def earlier_visit(state: State, slot: int) -> State | None:
     """The latest checkpoint on this path at a slot, in the same functions."""
     old = state.parent
     while old is not None:
-        if old.slot == slot and _callsites(old, state):
+        if old.slot == slot and old.frame.chain == state.frame.chain:
             return old
         old = old.parent
     return None
@@ -134,7 +136,7 @@ def visited(walk: Walk) -> bool:
                     and old.goto_depth == state.goto_depth
                     and old.unrolled == state.unrolled
                     and _entry(old) == _entry(state)
-                    and _same(walk, old, state)
+                    and _same(checkpoint, state)
                 ):
                     walk.refuse_loop(old)
                 if not force and walk.jumps - jumps < 20 and walk.processed - processed < 100:
@@ -168,7 +170,8 @@ def _keep(walk: Walk, known: list[Checkpoint]) -> None:
     state.history = []
     state.links = {}
     state.noted = 0
-    known.insert(0, Checkpoint(kept))
+    live = [members(walk.live[slot]) for slot in (*kept.frame.chain[1:], kept.slot)]
+    known.insert(0, Checkpoint(kept, live))
     walk.checkpoints += 1
     if walk.witness is not None:
         walk.witness.held.setdefault(walk.slot, []).append(kept)
@@ -200,15 +203,6 @@ def _unlike(a: Register, b: Register) -> bool:
     return a is not b and (a.kind != b.kind or a.range != b.range or a.off != b.off)
 
 
-def _callsites(old: State, state: State) -> bool:
-    if len(old.frames) != len(state.frames):
-        return False
-    for a, b in zip(old.frames, state.frames, strict=True):  # noqa: SIM110  # all() takes longer
-        if a.callsite != b.callsite:
-            return False
-    return True
-
-
 # --- comparison -------------------------------------------------------------------------------
 
 
@@ -233,6 +227,8 @@ class _Ids:
 
     def same_number(self, a: int, b: int) -> bool:
         """For numbers that mattered: one without an id is linked to none, as if it had its own."""
+        if not a and not b:
+            return True
         self._unlinked -= 1
         return self.same(a or self._unlinked, b or self._unlinked)
 
@@ -246,12 +242,6 @@ def _references(old: State, state: State, ids: _Ids) -> bool:
     )
 
 
-def _frames_at(walk: Walk, old: State) -> list[int]:
-    """The live registers of each frame: at its call, the last one at the checkpoint."""
-    slots = [frame.callsite for frame in old.frames[1:]] + [old.slot]
-    return [walk.live[slot] for slot in slots]
-
-
 def _covers(walk: Walk, checkpoint: Checkpoint, state: State, *, within_only: bool) -> bool:
     """Whether whatever `state` may hold, the kept one held when it was walked."""
     old = checkpoint.state
@@ -261,23 +251,23 @@ def _covers(walk: Walk, checkpoint: Checkpoint, state: State, *, within_only: bo
         x, y = last.registers[misfit], state.frames[-1].registers[misfit]
         if x is not y and not _register_covers(x, y, _Ids(), within_only):
             return False
-    if not _callsites(old, state):
+    if last.chain != state.frames[-1].chain:
         return False
     ids = _Ids()
     if not _references(old, state, ids):
         return False
-    for live, a, b in zip(_frames_at(walk, old), old.frames, state.frames, strict=True):
+    for live, a, b in zip(checkpoint.live, old.frames, state.frames, strict=True):
         if a.rounds > b.rounds:
             return False
         then, now = a.registers, b.registers
-        for index in members(live):
+        for index in live:
             x, y = then[index], now[index]
             same = x is y and not x.id | x.ref
             if not same and not _register_covers(x, y, ids, within_only):
                 if a is last:
                     checkpoint.misfit = index
                 return False
-    if not any([frame.stack for frame in old.frames]):
+    if not last.stack and not last.number:
         return True
     slots = [_ALL_SLOTS] * len(old.frames) if within_only else walk.stack_notes.live(old)
     likely = slots[-1] & checkpoint.misplaced
@@ -292,17 +282,18 @@ def _covers(walk: Walk, checkpoint: Checkpoint, state: State, *, within_only: bo
     return True
 
 
-def _same(walk: Walk, old: State, state: State) -> bool:
+def _same(checkpoint: Checkpoint, state: State) -> bool:
     """Whether the two states are one, up to the names of ids."""
-    if not _callsites(old, state):
+    old = checkpoint.state
+    if old.frame.chain != state.frame.chain:
         return False
     ids = _Ids()
     if not _references(old, state, ids):
         return False
-    for live, a, b in zip(_frames_at(walk, old), old.frames, state.frames, strict=True):
+    for live, a, b in zip(checkpoint.live, old.frames, state.frames, strict=True):
         if a.rounds > b.rounds:
             return False
-        for index in members(live):
+        for index in live:
             if not _exact(a.registers[index], b.registers[index], ids):
                 return False
         for index in a.stack.keys() | b.stack.keys():

@@ -36,8 +36,11 @@ if TYPE_CHECKING:
     from minibcc.kernel.verifier.explore import Walk
     from minibcc.kernel.verifier.state import Slot
 
-_SPILL, _MISC = bytes([SPILL]), bytes([MISC])
+_SPILL, _MISC, _ZEROED = bytes([SPILL]), bytes([MISC]), bytes([ZEROED])
 _UNKNOWN = _MISC * 8
+_BESIDE = bytes(kind if kind in (ZEROED, INVALID) else MISC for kind in range(256))
+"""What the bytes beside a spilled register become."""
+_PRECISE_ZERO = Register(SCALAR, ZERO, precise=True)
 
 
 def linked(walk: Walk, register: Register) -> Register:
@@ -56,12 +59,7 @@ def width(register: Register) -> int:
 
 def _spill(old: Slot, register: Register, size: int) -> Slot:
     """The slot after `size` low bytes of `register` were stored at its start."""
-    types = bytearray(old[0])
-    for index in range(8 - size):
-        if types[index] not in (ZEROED, INVALID):
-            types[index] = MISC
-    types[8 - size :] = _SPILL * size
-    return bytes(types), register
+    return old[0][: 8 - size].translate(_BESIDE) + _SPILL * size, register
 
 
 def _scrubbed(slot: Slot) -> bytes:
@@ -111,11 +109,8 @@ def write(walk: Walk, frame: Frame, offset: int, size: int, insn: Instruction, s
             if register is not None:
                 walk.mark_precise(source)
             kind = ZEROED
-        types = bytearray(_scrubbed(slot))
-        first = (-offset - 1) % 8
-        for byte in range(size):
-            types[(first - byte) % 8] = kind
-        frame.stack[index] = bytes(types), None
+        types, end = _scrubbed(slot), (-offset - 1) % 8 + 1
+        frame.stack[index] = types[: end - size] + bytes([kind]) * size + types[end:], None
     walk.wrote_stack(frame, index, aligned and size == 8)
 
 
@@ -163,13 +158,12 @@ def _bytes_of(index: int, low: int, high: int) -> tuple[int, int]:
 def read(walk: Walk, frame: Frame, offset: int, size: int, wanted: bool) -> Register:
     """What a load of `size` bytes at a fixed offset of `frame` gives; with `wanted` False the value
     goes nowhere (an atomic's first half)."""
-    index, first = (-offset - 1) >> 3, (-offset - 1) % 8
-    slot = frame.stack.get(index, EMPTY)
-    types, register = slot
+    index, end = (-offset - 1) >> 3, (-offset - 1) % 8 + 1
+    types, register = frame.stack.get(index, EMPTY)
     walk.read_stack(frame, index)
     if register is None or types[7] != SPILL:
-        if all(types[(first - byte) % 8] == ZEROED for byte in range(size)):
-            return number(0)._replace(precise=True)
+        if not types[end - size : end].strip(_ZEROED):
+            return _PRECISE_ZERO
         if types[0] == DYNPTR_BYTE:
             message = f"invalid read from stack off {offset}+0 size {size}"
             raise Refused(EACCES, "verify/dynptr", message)
@@ -191,7 +185,7 @@ def read(walk: Walk, frame: Frame, offset: int, size: int, wanted: bool) -> Regi
         if width(register) > 8 * size:
             return register._replace(id=0, off=0, ahead=0)
         return register
-    kinds = [types[(first - byte) % 8] for byte in range(size)]
+    kinds = types[end - size : end]
     if kinds.count(SPILL) == size and is_null(register):
         walk.link = link
         return number(0)
@@ -207,9 +201,7 @@ def read_somewhere(walk: Walk, frame: Frame, low: int, high: int) -> Register:
         index, byte = (-offset - 1) >> 3, (-offset - 1) % 8
         walk.read_stack(frame, index)
         zero = zero and frame.stack.get(index, EMPTY)[0][byte] == ZEROED
-    if zero:
-        return Register(SCALAR, ZERO, precise=True)
-    return ANY_NUMBER
+    return _PRECISE_ZERO if zero else ANY_NUMBER
 
 
 def use(walk: Walk, frame: Frame, low: int, high: int, write: bool) -> None:

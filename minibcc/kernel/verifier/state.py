@@ -119,8 +119,8 @@ class Register(NamedTuple):
     ahead: int = 0
 
     def ranged(self, value: Range) -> Register:
-        """The same with another `range`."""
-        return Register(self[0], value, *self[2:])
+        """The same with that `range`."""
+        return self if value is self[1] else Register(self[0], value, *self[2:])
 
 
 UNINITIALISED = Register(NOT_INIT)
@@ -178,20 +178,23 @@ class Callback(NamedTuple):
 class Frame:
     """A function's registers and stack.
 
-    `function` is its index, `callsite` the slot of the call (-1 for the main program), `depth` how
-    much stack it may use in bytes, as far as this path has seen. `callback` is what a callback may
-    return, `rounds` how often the helper that this frame calls has called back.
+    `function` is its index, `callsite` the slot of the call (-1 for the main program), `chain` the
+    function of the lowest frame and the call sites from there, `depth` how much stack it may use
+    in bytes, as far as this path has seen. `callback` is what a callback may return, `rounds` how
+    often the helper that this frame calls has called back.
     """
 
     __slots__ = (
-        "callback", "callsite", "depth", "function", "number", "registers", "rounds", "stack",
+        "callback", "callsite", "chain", "depth", "function", "number", "registers", "rounds",
+        "stack",
     )  # fmt: skip
 
-    def __init__(self, number: int, function: int, callsite: int) -> None:
-        self.number = number
+    def __init__(self, function: int, below: Frame | None = None, callsite: int = -1) -> None:
+        self.chain: tuple[int, ...] = (*below.chain, callsite) if below else (function,)
+        self.number: int = len(self.chain) - 1
         self.function = function
         self.callsite = callsite
-        self.registers = [UNINITIALISED] * 10 + [pointer(STACK, frame=number)]
+        self.registers = [UNINITIALISED] * 10 + [pointer(STACK, frame=self.number)]
         self.stack: dict[int, Slot] = {}
         self.depth = 0
         self.callback: Callback | None = None
@@ -202,12 +205,20 @@ class Frame:
         other.number = self.number
         other.function = self.function
         other.callsite = self.callsite
+        other.chain = self.chain
         other.registers = self.registers.copy()
         other.stack = self.stack.copy()
         other.depth = self.depth
         other.callback = self.callback
         other.rounds = self.rounds
         return other
+
+    def put(self, index: int, on_stack: bool, register: Register) -> None:
+        """Replaces a register, or (`on_stack`) the one that was spilled into a slot."""
+        if on_stack:
+            self.stack[index] = self.stack[index][0], register
+        else:
+            self.registers[index] = register
 
 
 class Reference(NamedTuple):
@@ -275,6 +286,18 @@ class State:
         other.slot = self.slot
         other.previous = self.previous
         return other
+
+    def copies(self, number: int) -> list[tuple[Frame, int, bool, Register]]:
+        """The registers of that id, as `each_register` gives them."""
+        found = []
+        for frame in self.frames:
+            for index, register in enumerate(frame.registers):
+                if register.id == number:
+                    found.append((frame, index, False, register))
+            for index, (types, spilled) in frame.stack.items():
+                if spilled is not None and spilled.id == number and types[7] == SPILL:
+                    found.append((frame, index, True, spilled))
+        return found
 
     def each_register(self) -> Iterator[tuple[Frame, int, bool, Register]]:
         """Every register: (frame, its number or stack slot, whether it is a stack slot, value)."""

@@ -335,7 +335,7 @@ def narrowed(
 
 def within(outer: Range, inner: Range) -> bool:
     """Whether all values of `inner` are values of `outer`, in every view (``range_within``)."""
-    return (
+    return outer is inner or (
         outer.smin <= inner.smin
         and outer.smax >= inner.smax
         and outer.umin <= inner.umin

@@ -27,7 +27,7 @@ def verify(
         walk = Walk(program, environment or Environment(), shape, log, witness)
         if log.keep:
             walk.show_live()
-        frame = Frame(0, 0, -1)
+        frame = Frame(0)
         context.entry(walk, frame)
         prototypes.main(walk)
         walk.start(frame, 0)
