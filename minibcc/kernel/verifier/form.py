@@ -46,7 +46,8 @@ class Shape(Record, frozen=False):
     `starts` are the functions' first slots and, at the end, the number of slots. `maps` and
     `functions` say what a 64-bit load at a slot stands for. `prune` marks the slots at which
     states are compared (`COMPARED`) and those to which jumps and calls lead (`REACHED`, too),
-    `force` those where one is always kept. `order` lists each function's
+    `force` those where one is always kept. `following` are the slots that may come after each
+    inside its function, the next one first. `order` lists each function's
     slots so that most come after what they lead to. `callbacks` are the calls of helpers that call
     back before they return. `tail` and `packet` are the functions that
     make tail calls, and that load from the packet by LD_ABS.
@@ -58,6 +59,7 @@ class Shape(Record, frozen=False):
     functions: dict[int, int]
     prune: bytearray
     force: set[int]
+    following: list[tuple[int, ...]]
     order: list[int]
     tail: set[int]
     packet: set[int]
@@ -94,7 +96,8 @@ def prepare(program: Source, log: Log) -> Shape:
     insns = program.instructions
     if not insns:
         raise Refused(E2BIG, "verify/bad-insn", "")
-    shape = Shape(insns, [], {}, {}, bytearray(len(insns) + 1), set(), [], set(), set(), set())
+    prune = bytearray(len(insns) + 1)
+    shape = Shape(insns, [], {}, {}, prune, set(), [], [], set(), set(), set())
     shape.starts = _functions(insns)
     if log.keep:
         for number, start in enumerate(shape.starts[:-1]):
@@ -102,6 +105,7 @@ def prepare(program: Source, log: Log) -> Shape:
     _check_jumps(shape)
     _check_functions(shape, program)
     _resolve(shape, program)
+    shape.following = [_successors(slot, insn) for slot, insn in enumerate(insns)]
     _flow(shape)
     return shape
 
@@ -222,11 +226,10 @@ def _check_value(slot: int, facts: MapFacts, offset: int) -> None:
         raise Refused(errno, "verify/map-value-bounds", message, slot=slot)
 
 
-def successors(shape: Shape, slot: int) -> tuple[int, ...]:
+def _successors(slot: int, insn: Instruction) -> tuple[int, ...]:
     """The slots that may follow inside the function, the next one first."""
-    insn = shape.insns[slot]
-    if is_wide(insn):
-        return (slot + 2,)
+    if insn.code & 7 not in (opcodes.JMP, opcodes.JMP32):
+        return (slot + (2 if is_wide(insn) else 1),)
     if insn.code == _EXIT:
         return ()
     if insn.code in (_JA, _JA32):
@@ -271,7 +274,7 @@ def _flow(shape: Shape) -> None:
 def _edges(shape: Shape, slot: int) -> list[int]:
     """Where control may go from a slot, into called functions too; marks comparison points."""
     insn = shape.insns[slot]
-    following = list(successors(shape, slot))
+    following = list(shape.following[slot])
     prune = shape.prune
     if is_wide(insn):
         if insn.src == Pseudo.FUNC:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minibcc.isa.opcodes import IMM, LD
-from minibcc.kernel.verifier.form import is_wide, successors
+from minibcc.kernel.verifier.form import is_wide
 from minibcc.kernel.verifier.requires import reads, writes
 
 if TYPE_CHECKING:
@@ -35,20 +35,20 @@ def _from_packet(insn: Instruction) -> bool:
 def live_registers(shape: Shape, arguments: Callable[[Instruction], int]) -> list[int]:
     """For each slot the mask of registers live before it, of R0 to R9."""
     live = [0] * len(shape.insns)
-    facts = {
-        slot: (
+    facts = [
+        (
+            slot,
             _EVERY if _from_packet(insn) else reads(insn, arguments) & _EVERY,
             ~writes(insn),
-            successors(shape, slot),
+            shape.following[slot],
         )
         for slot in shape.order
         for insn in (shape.insns[slot],)
-    }
+    ]
     changed = True
     while changed:
         changed = False
-        for slot in shape.order:
-            used, kept, following = facts[slot]
+        for slot, used, kept, following in facts:
             after = 0
             for other in following:
                 after |= live[other]
@@ -78,7 +78,7 @@ def loops_of(shape: Shape) -> dict[int, int]:
             if slot not in order:
                 order[slot] = low[slot] = len(order)
                 open_.append(slot)
-            following = successors(shape, slot)
+            following = shape.following[slot]
             fresh = None
             for other in following:
                 if other in order:
@@ -170,9 +170,7 @@ class StackNotes:
         if order is None:
             shape = self._shape
             first, last = shape.starts[function], shape.starts[function + 1]
-            order = [
-                (slot, successors(shape, slot)) for slot in shape.order if first <= slot < last
-            ]
+            order = [(slot, shape.following[slot]) for slot in shape.order if first <= slot < last]
             self._orders[function] = order
         live: dict[int, int] = {}
         reads, writes = instance.reads, instance.writes
