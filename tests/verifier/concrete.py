@@ -394,7 +394,7 @@ class Bench:
             packet, load = None, None
             data = content(rng, min(256, CONTEXT_SIZES[kind])).ljust(CONTEXT_SIZES[kind], b"\0")
             context = kernel.contexts.place(data)
-        run = kernel._new_run(program.image, context, None, load)
+        run = kernel.new_run(program.image, context, None, load)
         chain = kernel.memory.push_stack()
         kernel.memory.pop_stack()
         checker.begin(context, chain + STACK_SIZE, packet, kernel.memory.load)
