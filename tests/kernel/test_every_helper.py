@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import struct
+from functools import cache
+
 import pytest
 
-from minibcc.abi.bpf import ProgType
-from minibcc.abi.helpers import helpers
-from minibcc.abi.requests import ProgLoad, ProgramRefused, ProgTestRun
+from minibcc.abi.bpf import MapType, ProgType
+from minibcc.abi.helpers import Helper, helpers
+from minibcc.abi.requests import MapCreate, MapLookup, ProgLoad, ProgramRefused, ProgTestRun
 from minibcc.isa.instruction import Instruction, encode
 from minibcc.isa.text import assemble
 from minibcc.kernel import programs
 from minibcc.kernel.helpers.registry import implementations
+from minibcc.kernel.system import SimulatedSystem
 from minibcc.kernel.vm.execution import TAIL_CALL
+from minibcc.machine.linux618 import Linux618
+from minibcc.machine.machine import Machine
 from minibcc.system.interface import System
 from tests import live
 from tests.kernel.support import accept, boot
@@ -39,6 +45,88 @@ def test_a_helper_is_there_or_refused_by_its_name(number, monkeypatch):
         system.bpf(ProgLoad(ProgType.KPROBE, code))
     assert no.value.refusal is not None
     assert no.value.refusal.code == "load/helper-not-simulated"
+
+
+# --- both engines ask the same function
+
+MAP_TYPES = {
+    "ringbuf": MapCreate(MapType.RINGBUF, 0, 0, 4096),
+    "user_ringbuf": MapCreate(MapType.USER_RINGBUF, 0, 0, 4096),
+    "perf_event": MapCreate(MapType.PERF_EVENT_ARRAY, 4, 4, 2),
+    "map_push": MapCreate(MapType.QUEUE, 0, 8, 2),
+    "map_pop": MapCreate(MapType.QUEUE, 0, 8, 2),
+    "map_peek": MapCreate(MapType.QUEUE, 0, 8, 2),
+    "get_stackid": MapCreate(MapType.STACK_TRACE, 4, 80, 2),
+    "get_local": MapCreate(MapType.CGROUP_STORAGE, 8, 8, 0),
+    "": MapCreate(MapType.HASH, 4, 8, 2),
+}
+"""Maps by the beginning of the helper's name."""
+STACK = ("mem", "map_key", "map_value", "const_str", "timer", "spin_lock", "dynptr", "stack")
+PLAIN = ("ctx", "map_ptr", "anything")
+SIZES = ("const_size", "const_size_or_zero", "const_alloc_size_or_zero")
+
+
+def calling(row: Helper) -> str:
+    """A program that calls a helper with what fits its arguments, and keeps what it leaves."""
+    lines = ["r6 = r1", *(f"*(u64 *)(r10 -{at}) = 0" for at in range(8, 65, 8))]
+    for number, argument in enumerate(row.arguments, 1):
+        register = f"r{number}"
+        if argument.kind == "ctx":
+            lines.append(f"{register} = r6")
+        elif argument.kind == "map_ptr":
+            lines.append(f"{register} = map[map]")
+        elif argument.kind in STACK:
+            lines += [f"{register} = r10", f"{register} += -64"]
+        else:
+            lines.append(f"{register} = {8 if argument.kind in SIZES else 0}")
+    lines += [f"call {row.name}#{row.number}", "r1 = map[out][0]+0", "*(u64 *)(r1 +64) = r0"]
+    for at in range(0, 64, 8):
+        lines += [f"r2 = *(u64 *)(r10 -{64 - at})", f"*(u64 *)(r1 +{at}) = r2"]
+    return "\n".join([*lines, "r0 = 0", "exit"])
+
+
+@cache
+def engine(name: str) -> SimulatedSystem:
+    return SimulatedSystem(Machine(Linux618(), cpus=2), engine=name)
+
+
+def outcome(system: SimulatedSystem, row: Helper) -> tuple[tuple[int, ...], bytes]:
+    """What the helper left, and the packet."""
+    request = next(made for start, made in MAP_TYPES.items() if row.name.startswith(start))
+    maps = {"map": system.bpf(request), "out": system.bpf(MapCreate(MapType.ARRAY, 4, 72, 1))}
+    opened = list(maps.values())
+    kind = ProgType.XDP if row.name.startswith("xdp") else ProgType.SCHED_CLS
+    try:
+        code = encode(assemble(calling(row), maps))
+        opened.append(system.bpf(ProgLoad(kind, code)).fd)
+        data = system.bpf(ProgTestRun(opened[-1], bytes(64), data_size_out=4096)).data_out
+        words = struct.unpack("<9Q", system.bpf(MapLookup(maps["out"], bytes(4))))
+        arena = system.kernel.memory  # two kernels' lie at different addresses
+        inside = range(arena.base, arena.base + arena.size)
+        return tuple(word - arena.base if word in inside else word for word in words), data
+    finally:
+        for fd in opened:
+            system.close(fd)
+
+
+ASKED = [
+    row
+    for row in ROWS.values()
+    if row.name in SIMULATED - {"tail_call", "sys_close"}
+    and all(argument.kind in {*STACK, *SIZES, *PLAIN} for argument in row.arguments)
+]
+"""Those whose arguments can be made up: no records, callbacks or kernel structures."""
+
+
+def test_nearly_every_helper_is_asked():
+    assert len(ASKED) > len(SIMULATED) * 3 // 4
+
+
+@pytest.mark.parametrize("row", ASKED, ids=lambda row: row.name)
+def test_both_engines_ask_it_alike(row, monkeypatch):
+    monkeypatch.setattr(programs, "verify", accept)
+    wanted = outcome(engine("interpreter"), row)
+    assert outcome(engine("jit"), row) == wanted
 
 
 TUNNEL = """

@@ -356,6 +356,19 @@ ON_SKB = {
     "clone nowhere": call("clone_redirect", "r6", 9999, 0),
     "redirect neighbour": call("redirect_neigh", 1, 0, 0, 1),
     "uid": call("get_socket_uid", "r6"),
+    "to the other IP": call("skb_change_proto", "r6", 0xDD86, 0),
+    "to the same IP": call("skb_change_proto", "r6", 0x0008, 0),
+    "to what is no IP": call("skb_change_proto", "r6", 0x1234, 0),
+    "to the other IP, flags": call("skb_change_proto", "r6", 0xDD86, 1),
+    "there and back": call("skb_change_proto", "r6", 0xDD86, 0)
+    + "\n"
+    + call("skb_change_proto", "r6", 0x0008, 0),
+    **{
+        f"time {time} of clock {clock}": call("skb_set_tstamp", "r6", time, clock)
+        + "\nr0 <<= 32\nr1 = *(u64 *)(r6 +152)\nr0 += r1\nr1 = *(u8 *)(r6 +180)\nr0 += r1\n"
+        for time, clock in ((0, 0), (0, 1), (0, 2), (7, 0), (7, 1), (7, 2), (7, 3))
+    },
+    "no IPsec": "r3 = r10\nr3 += -32\n" + call("skb_get_xfrm_state", "r6", 0, "r3", 28, 0),
     "perf output nowhere": "*(u64 *)(r10 -8) = 5\nr0 = 0",
 }
 

@@ -5,12 +5,13 @@ Mirrors ``bpf_skb_adjust_room`` of net/core/filter.c for packets without tunnels
 
 from __future__ import annotations
 
-from errno import EFAULT, EINVAL, ENOMEM
+from errno import EFAULT, EINVAL, ENOMEM, EOPNOTSUPP
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.errnos import ENOTSUPP
 from minibcc.kernel.helpers.packet import signed32
 from minibcc.kernel.helpers.registry import helper
+from minibcc.kernel.packets import PROTOCOL
 
 if TYPE_CHECKING:
     from minibcc.kernel.packets import Packet
@@ -52,4 +53,50 @@ def skb_adjust_room(run: Run, context: int, change: int, mode: int, flags: int, 
     run.memory.view(packet.start, place)[:] = head
     if change > 0:
         run.memory.view(packet.start + place, change)[:] = bytes(change)
+    return 0
+
+
+IPV4, IPV6 = 0x0800, 0x86DD
+HEADER_GROWTH = 20
+"""Bytes by which a header of IPv6 is longer."""
+
+
+@helper("skb_change_proto")
+def skb_change_proto(run: Run, context: int, protocol: int, flags: int, r4: int, r5: int) -> int:
+    """Room for the header of the other version of IP; what is in it is the program's business."""
+    packet: Packet = run.kernel.packets[run.context]
+    if flags:
+        return -EINVAL
+    old = int.from_bytes(run.memory.view(packet.context + PROTOCOL, 2), "big")
+    new = int.from_bytes((protocol & 0xFFFF).to_bytes(2, "little"), "big")
+    if (old, new) not in ((IPV4, IPV6), (IPV6, IPV4)):
+        return -ENOTSUPP
+    change = HEADER_GROWTH if new == IPV6 else -HEADER_GROWTH
+    if packet.length < ETHERNET - min(0, change):
+        return -ENOMEM
+    head = packet.bytes(0, ETHERNET)
+    if packet.move_start(-change, clear=False):
+        return -ENOMEM
+    run.memory.view(packet.start, ETHERNET)[:] = head
+    if change > 0:
+        run.memory.view(packet.start + ETHERNET, change)[:] = bytes(change)
+    packet.field(PROTOCOL, protocol & 0xFFFF)
+    return 0
+
+
+REALTIME, TAI = 0, 2
+TSTAMP, TSTAMP_TYPE = 152, 180
+"""Fields of ``struct __sk_buff``."""
+
+
+@helper("skb_set_tstamp")
+def skb_set_tstamp(run: Run, context: int, time: int, clock: int, r4: int, r5: int) -> int:
+    packet: Packet = run.kernel.packets[run.context]
+    if int.from_bytes(run.memory.view(packet.context + PROTOCOL, 2), "big") not in (IPV4, IPV6):
+        return -EOPNOTSUPP
+    clock &= 0xFFFF_FFFF
+    if clock > TAI or (clock != REALTIME and not time):
+        return -EINVAL
+    run.memory.store(packet.context + TSTAMP, 8, time)
+    run.memory.store(packet.context + TSTAMP_TYPE, 1, clock)
     return 0

@@ -5,7 +5,7 @@ Mirrors the socket helpers of net/core/filter.c.
 
 from __future__ import annotations
 
-from errno import EAFNOSUPPORT, EINVAL, ENODEV, ENOENT, EOPNOTSUPP
+from errno import EAFNOSUPPORT, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, EPERM
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.helpers.registry import helper
@@ -118,3 +118,86 @@ def fib_lookup(run: Run, context: int, params: int, size: int, flags: int, r5: i
     if run.memory.load(params + FIB_IFINDEX, 4) not in DEVICES:
         return -ENODEV
     return FORWARDING_DISABLED
+
+
+# --- what only works on a socket, of which there is none ----------------------------------------
+
+LOAD_FROM_SYN = 1
+REPLACE, NO_REUSEPORT = 1, 2
+
+
+@helper("setsockopt")
+def setsockopt(run: Run, context: int, level: int, name: int, value: int, size: int) -> int:
+    """No whole socket is behind a context here."""
+    return -EINVAL
+
+
+@helper("getsockopt")
+def getsockopt(run: Run, context: int, level: int, name: int, value: int, size: int) -> int:
+    size &= MASK32
+    run.memory.view(value, size)[:] = bytes(size)
+    return -EINVAL
+
+
+@helper("reserve_hdr_opt", "store_hdr_opt")
+def change_hdr_opt(run: Run, context: int, a: int, b: int, c: int, r5: int) -> int:
+    """No header of TCP's is being written."""
+    return -EPERM
+
+
+@helper("load_hdr_opt")
+def load_hdr_opt(run: Run, context: int, option: int, size: int, flags: int, r5: int) -> int:
+    if size & MASK32 < 2 or flags & ~LOAD_FROM_SYN:
+        return -EINVAL
+    return -EPERM
+
+
+@helper("tcp_check_syncookie", "tcp_gen_syncookie")
+def syncookie(run: Run, socket: int, ip: int, ip_size: int, tcp: int, tcp_size: int) -> int:
+    """Nobody listens."""
+    return -EINVAL
+
+
+@helper("sk_assign")
+def sk_assign(run: Run, context: int, socket: int, flags: int, r4: int, r5: int) -> int:
+    """For a look-up no socket is one, too; a packet must have one."""
+    if run.kernel.packets.get(run.context) is None:
+        return -EINVAL if flags & ~(REPLACE | NO_REUSEPORT) else 0
+    return -EINVAL if not socket or flags else -EOPNOTSUPP
+
+
+@helper("msg_apply_bytes", "msg_cork_bytes")
+def msg_bytes(run: Run, context: int, count: int, r3: int, r4: int, r5: int) -> int:
+    """Nothing follows on this message."""
+    return 0
+
+
+@helper("msg_pull_data")
+def msg_pull_data(run: Run, context: int, start: int, end: int, flags: int, r5: int) -> int:
+    """The message is empty: nothing of it can be pulled."""
+    return -EINVAL
+
+
+@helper("msg_push_data", "msg_pop_data")
+def msg_change_data(run: Run, context: int, start: int, size: int, flags: int, r5: int) -> int:
+    """Nor is there a place in it where something could come or go."""
+    return -EINVAL if flags or size & MASK32 else 0
+
+
+# --- services that the simulated computer lacks --------------------------------------------------
+
+
+@helper("skb_get_xfrm_state")
+def skb_get_xfrm_state(
+    run: Run, context: int, index: int, state: int, size: int, flags: int
+) -> int:
+    """No packet came through IPsec."""
+    size &= MASK32
+    run.memory.view(state, size)[:] = bytes(size)
+    return -EINVAL
+
+
+@helper("ima_inode_hash", "ima_file_hash")
+def ima_hash(run: Run, item: int, buffer: int, size: int, r4: int, r5: int) -> int:
+    """Nobody measures files."""
+    return -EOPNOTSUPP

@@ -124,3 +124,12 @@ def set_retval(run: Run, result: int, r2: int, r3: int, r4: int, r5: int) -> int
     result &= MASK32
     run.kernel.retval = result - (result >> 31 << 32)
     return 0
+
+
+SECURE_EXEC = 1
+
+
+@helper("bprm_opts_set")
+def bprm_opts_set(run: Run, program: int, flags: int, r3: int, r4: int, r5: int) -> int:
+    """Whether the program that starts is to run as a secure one: the simulated tasks do not ask."""
+    return -EINVAL if flags & ~SECURE_EXEC else 0
