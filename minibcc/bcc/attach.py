@@ -21,7 +21,12 @@ from minibcc.errors import AttachError
 from minibcc.system.interface import read_file
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from minibcc.bcc.perf import Perf
+
+
+_KERNEL = b"vmlinux__"
 
 
 class Attachments(Kprobes, Uprobes):
@@ -102,21 +107,32 @@ class Attachments(Kprobes, Uprobes):
     def _trampoline(
         self, table: dict[bytes, int], prefix: bytes, fn_name: str | bytes, kind: ProgType
     ) -> Any:
-        name = self.add_prefix(prefix, to_bytes(fn_name))
+        programs = {program.name.encode() for program in self._loaded().object.programs}
+        name = self._traced(prefix, fn_name, programs)
         fn = self.load_func(name, kind)
         self._open(table, name, fn, "", "kernel function")
         return self
 
     def detach_kfunc(self, fn_name: str | bytes = b"") -> None:
-        name = self.add_prefix(b"kfunc__", to_bytes(fn_name))
+        name = self._traced(b"kfunc__", fn_name, self.kfunc_entry_fds)
         self._detach(self.kfunc_entry_fds, name, "Kernel entry func")
 
     def detach_kretfunc(self, fn_name: str | bytes = b"") -> None:
-        name = self.add_prefix(b"kretfunc__", to_bytes(fn_name))
+        name = self._traced(b"kretfunc__", fn_name, self.kfunc_exit_fds)
         self._detach(self.kfunc_exit_fds, name, "Kernel exit func")
 
     def detach_lsm(self, fn_name: str | bytes = b"") -> None:
         self._detach(self.lsm_fds, self.add_prefix(b"lsm__", to_bytes(fn_name)), "LSM")
+
+    def _traced(self, prefix: bytes, fn_name: str | bytes, known: Container[bytes]) -> bytes:
+        """The name, of those that are `known`, of the program for a kernel function: BCC's macros
+        have written the kernel's name between prefix and function since 0.29, and not before."""
+        name = self.add_prefix(prefix, to_bytes(fn_name))
+        event = name.removeprefix(prefix).removeprefix(_KERNEL)
+        for other in (name, prefix + event, prefix + _KERNEL + event):
+            if other in known:
+                return other
+        return name
 
     @staticmethod
     def add_prefix(prefix: bytes, name: bytes) -> bytes:

@@ -22,6 +22,7 @@ from minibcc.errors import AttachError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from minibcc.bcc.loader import Module
     from minibcc.system.interface import System
 
 DEFAULT_PROBE_LIMIT = 1000
@@ -111,6 +112,8 @@ class Attaching:
 
     if TYPE_CHECKING:
         system: System
+
+        def _loaded(self) -> Module: ...
 
         def load_func(
             self, func_name: str | bytes, prog_type: int, device: Any = None, attach_type: int = -1

@@ -358,10 +358,12 @@ def find_member(struct: Struct, name: str) -> tuple[Member, int] | None:
     """The member called `name`, looking into anonymous ones, and its offset in bits from the start
     of `struct`; None if there is none."""
     for member in struct.members:
-        if member.name == name:
-            return member, member.offset
+        if member.name:
+            if member.name == name:
+                return member, member.offset
+            continue
         inner = strip(member.type)
-        if not member.name and isinstance(inner, Struct):
+        if isinstance(inner, Struct):
             found = find_member(inner, name)
             if found is not None:
                 return found[0], member.offset + found[1]

@@ -62,9 +62,9 @@ def _front(text: str, file: str, target: Target, cflags: Sequence[str]) -> Front
     if syntax.broken:
         reporter.check()
     tree = analyze(syntax, target, reporter)
-    reporter.check()
+    reporter.check(last=False)
     unit = plain(tree, target, reporter)
-    reporter.check()
+    reporter.check(last=False)
     check(unit, reporter)
     reporter.check()
     return Front(unit, tree, preprocessed, reporter.sources, reporter.warnings())

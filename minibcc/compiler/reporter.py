@@ -32,7 +32,7 @@ class Reporter:
         self.diagnostics: list[Diagnostic] = []
         self.quiet = quiet
         self._seen: set[tuple[str, str]] = set()
-        self._errors = 0
+        self._errors = self._mended = 0
         self._notes: dict[Span, tuple[str, ...]] = {}
 
     def error(
@@ -77,8 +77,9 @@ class Reporter:
                 )
             )
 
-    def add(self, diagnostic: Diagnostic) -> None:
-        """Reports a diagnostic made elsewhere."""
+    def add(self, diagnostic: Diagnostic, *, mended: bool = False) -> None:
+        """Reports a diagnostic made elsewhere; `mended` says that the pass has put right what it
+        is about, so that others may go on with what came of it."""
         key = (diagnostic.code, str(diagnostic.span))
         if key in self._seen and diagnostic.span is not None:
             return
@@ -86,6 +87,7 @@ class Reporter:
         self.diagnostics.append(diagnostic)
         if diagnostic.severity is Severity.ERROR:
             self._errors += 1
+            self._mended += mended
             if self._errors >= LIMIT:
                 self.check()
 
@@ -94,9 +96,10 @@ class Reporter:
         """Whether an error was reported."""
         return self._errors > 0
 
-    def check(self) -> None:
-        """Raises CompileError with everything reported so far if there was an error."""
-        if self.failed:
+    def check(self, *, last: bool = True) -> None:
+        """Raises CompileError with everything reported so far if there was an error; before the
+        `last` pass, if there was one that was not mended."""
+        if self._errors > (0 if last else self._mended):
             raise CompileError(self._sorted(), self.sources)
 
     def warnings(self) -> tuple[Diagnostic, ...]:

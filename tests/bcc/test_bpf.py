@@ -42,6 +42,24 @@ def test_either_text_or_file(system, tmp_path):
         BPF(src_file=str(tmp_path / "nowhere.c"))
 
 
+@pytest.mark.parametrize(
+    "text",
+    (
+        "KFUNC_PROBE(vfs_read, struct file *file) { return 0; }",
+        "int kfunc__vfs_read(u64 *ctx) { return 0; }",
+        "int kfunc__vmlinux__vfs_read(u64 *ctx) { return 0; }",
+    ),
+)
+@pytest.mark.parametrize("name", ("vfs_read", "kfunc__vfs_read", b"kfunc__vmlinux__vfs_read"))
+def test_a_traced_function_is_found_by_any_of_its_names(system, text, name):
+    with BPF(text=text) as b:
+        (attached,) = b.kfunc_entry_fds
+        b.detach_kfunc(name)
+        assert not b.kfunc_entry_fds
+        b.attach_kfunc(fn_name=name)
+        assert list(b.kfunc_entry_fds) == [attached]
+
+
 def test_names_say_what_is_attached(system):
     b = BPF(
         text="""
@@ -110,10 +128,13 @@ def test_an_unknown_event_is_an_error_with_a_hint(system):
         b.attach_kprobe(event="do_sys_openat3", fn_name="hello")
     assert caught.value.code == "load/no-such-function"
     assert "did you mean do_sys_openat2" in str(caught.value)
-    b.cleanup()
     with pytest.raises(AttachError, match="no such tracepoint") as caught:
-        BPF(text="TRACEPOINT_PROBE(sched, sched_swich) { return 0; }")
+        b.attach_tracepoint(tp="sched:sched_swich", fn_name="hello")
     assert "sched:sched_switch" in str(caught.value)
+    b.cleanup()
+    with pytest.raises(CompileError, match="no tracepoint 'sched:sched_swich'") as refused:
+        BPF(text="TRACEPOINT_PROBE(sched, sched_swich) { return 0; }")
+    assert "sched:sched_switch" in str(refused.value)
 
 
 def test_an_unknown_function_is_a_key_error(system):

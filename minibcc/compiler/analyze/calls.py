@@ -353,6 +353,8 @@ class Calls(Expressions):
 
     def _method(self, node: Any, callee: Any, arguments: list[Any]) -> Expr | None:
         """``table.method(...)``; None if what stands before the dot is no table."""
+        from minibcc.compiler.dialect.tables import is_method, no_method
+
         if type(callee.name).__name__ != "ID":
             return None
         table = self._known(callee.name.name)
@@ -370,6 +372,13 @@ class Calls(Expressions):
             e = self.expression(argument)
             values.append(self.rvalue(e) if is_place(e) else e)
         name = callee.field.name
+        if not is_method(name):
+            self.fail(
+                "dialect/no-method",
+                f"tables have no method '{name}'",
+                node,
+                help=[no_method(name, table)],
+            )
         return tree.Method(self.span(node), self._result(table, name), table, name, tuple(values))
 
     def _result(self, table: Map, name: str) -> Type | None:

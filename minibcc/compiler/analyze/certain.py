@@ -22,18 +22,23 @@ if TYPE_CHECKING:
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
-def by_range(operator: str, left: Expr, right: Expr) -> tuple[bool, Expr, int] | None:
+def by_range(
+    operator: str, left: Expr, right: Expr, *, negative: bool = False
+) -> tuple[bool, Expr, int] | None:
     """Of a comparison of integers, both converted: what it always gives, the value whose range
     says so, as it was before its conversion, and the constant. None where both outcomes can be or
-    no side, or each, is constant."""
+    no side, or each, is constant. The greatest number of a type may be written as a limit, unless
+    it was `negative` before it was converted."""
     a, b = fold(left), fold(right)
     if (a is None) == (b is None):
         return None
     if a is not None:
         operator, left, b = _MIRRORED.get(operator, operator), right, a
     value, (low, high) = _ranged(left)
-    if b is None or (low <= b <= high and (b or low or operator not in ("<", ">="))):
-        return None  # the least and the greatest number of a type may be written as limits
+    least = b == low == 0 and operator in ("<", ">=")
+    greatest = negative and b == high and operator in (">", "<=")
+    if b is None or (low <= b <= high and not least and not greatest):
+        return None
     outcome = compare(operator, low, b)
     return outcome, value, b
 

@@ -110,6 +110,7 @@ class Expressions(Places):
                 node,
                 help=["write == to compare"],
             )
+        self._never_null(e, node, "true")
         return e
 
     # --- primary expressions -----------------------------------------------------------------
@@ -397,7 +398,7 @@ class Expressions(Places):
                         help=["compare the bytes: __builtin_memcmp(a, b, size) == 0"],
                     )
                 right = self.implicit(right, left.type or a)
-                self._never_null(node, operator, left, right)
+                self._compared_with_null(node, operator, left, right)
             else:
                 number, other = (right, left) if a else (left, right)
                 if fold(number) is None:
@@ -409,17 +410,21 @@ class Expressions(Places):
                     )
                 wide = self.implicit(self._distance(number), other.type or c.VOID_POINTER)
                 left, right = (left, wide) if a else (wide, right)
-                self._never_null(node, operator, left, right)
+                self._compared_with_null(node, operator, left, right)
             return tree.Comparison(span, c.INT, operator, left, right)
         if c.integer(left.type) is None or c.integer(right.type) is None:
             self._incomparable(node, left, right)
+        negative = any((fold(side) or 0) < 0 for side in (left, right))
         left, right, _ = self.usual(left, right)
-        self._certain(node, operator, left, right)
+        self._certain(node, operator, left, right, negative=negative)
         return tree.Comparison(span, c.INT, operator, left, right)
 
-    def _certain(self, node: Any, operator: str, left: Expr, right: Expr) -> None:
-        """Warns of a comparison that the type of one side decides."""
-        known = certain.by_range(operator, left, right)
+    def _certain(
+        self, node: Any, operator: str, left: Expr, right: Expr, *, negative: bool
+    ) -> None:
+        """Warns of a comparison that the type of one side decides; `negative` says that one side
+        was a number below 0, before both were converted."""
+        known = certain.by_range(operator, left, right, negative=negative)
         if known is None:
             return
         outcome, value, limit = known
@@ -433,32 +438,39 @@ class Expressions(Places):
             return
         low, high = certain.limits(value)
         name = certain.name(value)
+        why = f"'{name}' holds {low} to {high}"
+        if low == limit:
+            why = f"'{name}' is never below 0"
+        elif high == limit:
+            why = f"as '{name}' the number below 0 is {limit}"
         self.warn(
             "type/certain-comparison",
-            f"this is always {_word(outcome)}: "
-            + (f"'{name}' is never below 0" if low == limit else f"'{name}' holds {low} to {high}"),
+            f"this is always {_word(outcome)}: {why}",
             node,
-            help=[certain.cure(value, limit)],
+            help=[certain.cure(value, -1 if high == limit else limit)],
         )
 
-    def _never_null(self, node: Any, operator: str, left: Expr, right: Expr) -> None:
+    def _compared_with_null(self, node: Any, operator: str, left: Expr, right: Expr) -> None:
         """Warns of the address of a variable or array where it is compared with NULL."""
-        if operator not in ("==", "!="):
-            return
         sides = ((left, node.left, right, node.right), (right, node.right, left, node.left))
-        for e, side, other, null in sides:
-            place = certain.never_null(e) if fold(other) == 0 else None
-            if place is None or not self._written(side) or not self._written(null, "NULL"):
-                continue
-            what, help = "a variable", "leave out the &: test its value"
-            if isinstance(strip(place.type), Array):
-                what, help = "an array", f"test an element: {certain.name(place)}[0]"
-            self.warn(
-                "type/never-null",
-                f"this is always {_word(operator == '!=')}: the address of {what} is never NULL",
-                node,
-                help=[help],
-            )
+        for e, side, other, null in sides if operator in ("==", "!=") else ():
+            if fold(other) == 0 and self._written(null, "NULL"):
+                self._never_null(e, side, _word(operator == "!="), node)
+
+    def _never_null(self, e: Expr, written: Any, outcome: str, at: Any = None) -> None:
+        """Warns if a pointer that decides something is the address of a variable or array."""
+        place = certain.never_null(e)
+        if place is None or not self._written(written):
+            return
+        what, help = "a variable", "leave out the &: test its value"
+        if isinstance(strip(place.type), Array):
+            what, help = "an array", f"test an element: {certain.name(place)}[0]"
+        self.warn(
+            "type/never-null",
+            f"this is always {outcome}: the address of {what} is never NULL",
+            at or written,
+            help=[help],
+        )
 
     def _written(self, node: Any, but: str = "") -> bool:
         return certain.written(self.syntax, node, but)

@@ -12,6 +12,7 @@ from minibcc.compiler.analyze.context import Poison, Wrong
 from minibcc.compiler.analyze.expressions import text_of
 from minibcc.compiler.analyze.flow import falls_off, never_given
 from minibcc.compiler.analyze.statements import Statements, is_inferred
+from minibcc.compiler.analyze.values import without_value
 from minibcc.compiler.dialect.macros import TABLE_MACROS, TABLE_TYPES
 from minibcc.compiler.tree import (
     Block,
@@ -24,6 +25,7 @@ from minibcc.compiler.tree import (
     Unit,
     Variable,
 )
+from minibcc.diagnostics import Label
 
 if TYPE_CHECKING:
     from minibcc.btf.types import Type
@@ -135,6 +137,19 @@ class Units(Statements):
                 help=["a helper fills what a pointer points to: give it the address of a variable"]
                 if c.pointer(variable.type)
                 else [f"start it with one: {c.spell(variable.type, variable.name)} = 0;"],
+            )
+        for variable, span, branch in without_value(function):
+            message = f"'{variable.name}' is read here before anything gives it a value"
+            labels = []
+            if branch is not None:
+                message = f"'{variable.name}' may be read here before anything gives it a value"
+                labels = [Label(branch.span, f"nothing does if this is {branch.outcome}")]
+            self.reporter.warning(
+                "type/uninitialized",
+                message,
+                span,
+                labels=labels,
+                help=[f"start it with one: {c.spell(variable.type, variable.name)} = 0;"],
             )
 
     def _parameters(self, decl: Any, type: FuncProto) -> tuple[Variable, ...]:

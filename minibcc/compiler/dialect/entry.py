@@ -88,6 +88,8 @@ def run(unit: Unit, names: KernelNames, reporter: Reporter) -> None:
         if found is not None:
             prefix, kind = found
             function.probe = _probe(function.name, prefix, kind)
+            if kind.prog_type is ProgType.TRACEPOINT:
+                _check_event(function, names, reporter)
         if not function.parameters:
             _add_context(function)
         elif len(function.parameters) > 1:
@@ -104,6 +106,31 @@ def _probe(name: str, prefix: str, kind: Kind) -> tree.Probe:
     elif prefix == "syscall__":
         rest = ""
     return tree.Probe(kind.prog_type, name, rest, kind.attach_type)
+
+
+def _check_event(function: Function, names: KernelNames, reporter: Reporter) -> None:
+    """Reports a tracepoint that the target does not have, unless the text declares its record."""
+    context = c.pointer(function.parameters[0].type) if function.parameters else None
+    record = c.struct(context.to) if context is not None else None
+    if (record is not None and record.complete) or names.struct(function.name, False) is not None:
+        return
+    from difflib import get_close_matches
+
+    from minibcc.btf.events import tracepoints
+
+    category, _, event = function.name.removeprefix("tracepoint__").partition("__")
+    known = tracepoints()
+    if events := known.events(category):
+        close = [f"{category}:{name}" for name in get_close_matches(event, events, 1)]
+    else:
+        close = [f"{name}:{event}" for name in known.categories() if known.find(name, event)]
+    help = "/sys/kernel/tracing/events lists those that it has"
+    reporter.error(
+        "dialect/no-tracepoint",
+        f"the kernel has no tracepoint '{category}:{event}'",
+        function.span,
+        help=[f"did you mean '{close[0]}'?" if close else help],
+    )
 
 
 def _add_context(function: Function) -> None:

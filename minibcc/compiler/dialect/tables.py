@@ -469,11 +469,7 @@ def _check_use(method: Method, reporter: Reporter) -> None:
 
 def _rewrite(method: Method, names: KernelNames, reporter: Reporter, function: str) -> Expr:
     zero = tree.Number(method.span, method.type or c.INT, 0)
-    row = METHODS.get(method.name)
-    if row is None:
-        _no_method(method, reporter)
-        return zero
-    table = method.map
+    row, table = METHODS[method.name], method.map
     if table.type not in row.types:
         reporter.error(
             "dialect/wrong-table",
@@ -497,17 +493,17 @@ def _rewrite(method: Method, names: KernelNames, reporter: Reporter, function: s
         return zero
 
 
-def _no_method(method: Method, reporter: Reporter) -> None:
+def is_method(name: str) -> bool:
+    """Whether tables of any type have such a method."""
+    return name in METHODS
+
+
+def no_method(name: str, table: Map) -> str:
+    """What to do about a name that is none."""
     from difflib import get_close_matches
 
-    close = get_close_matches(method.name, METHODS, 1)
-    known = _methods(method.map)
-    reporter.error(
-        "dialect/no-method",
-        f"tables have no method '{method.name}'",
-        method.span,
-        help=[f"did you mean '{close[0]}'?"] if close else ["it has " + ", ".join(known)],
-    )
+    close = get_close_matches(name, METHODS, 1)
+    return f"did you mean '{close[0]}'?" if close else "it has " + ", ".join(_methods(table))
 
 
 def _methods(table: Map) -> list[str]:

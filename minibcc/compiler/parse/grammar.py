@@ -12,6 +12,8 @@ What is overridden, and why:
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pycparser import c_ast
@@ -93,6 +95,7 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         self._reporter = reporter
         self._preprocessed = preprocessed
         self._stretches: dict[int, tuple[Token, Token]] = {}
+        self._known: list[Any] = []  # pycparser drops nodes: no other may get the `id` of one
         self._loose: list[Attribute] = attributes
         self._packs: dict[int, int] = {}
         self._pack_changes = packs
@@ -154,15 +157,19 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         return self._advance()  # type: ignore[no-any-return]  # pycparser's
 
     def _repaired(self) -> bool:
-        """Whether nothing is wrong but a semicolon that is missing at the end of a line: that is
-        reported, and parsing goes on as if it stood there."""
+        """Whether nothing is wrong but a semicolon that is missing at the end of a line, of a
+        block or before a name: that is reported, and parsing goes on as if it stood there."""
         tokens, at = self._stream.tokens, self._stream.index
-        if at == 0 or (at < len(tokens) and tokens[at].lineno == tokens[at - 1].lineno):
+        if at == 0 or (
+            at < len(tokens)
+            and tokens[at].lineno == tokens[at - 1].lineno
+            and tokens[at].type not in ("ID", "RBRACE")
+        ):
             return False
         problem = explain("SEMI", tokens, at, self._type_names(), len(self._scope_stack) == 1)
         if problem.code != "parse/missing-semicolon":
             return False
-        self._reporter.add(problem)
+        self._reporter.add(problem, mended=True)
         return True
 
     def _cover(self, node: Any, start: int) -> Any:
@@ -171,20 +178,21 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
             tokens = self._stream.tokens
             end = max(start, self._stream.index - 1)
             self._stretches[id(node)] = (tokens[min(start, len(tokens) - 1)], tokens[end])
+            self._known.append(node)
         return node
 
     def _claim(self, start: int, end: int) -> list[Attribute]:
         """Takes the attributes that stand between tokens `start` and `end`."""
-        if not self._loose:
-            return []
-        taken = [item for item in self._loose if start <= item.index <= end]
-        if taken:
-            self._loose = [item for item in self._loose if not start <= item.index <= end]
+        first = bisect_left(self._loose, start, key=_index)
+        behind = bisect_right(self._loose, end, first, key=_index)
+        taken = self._loose[first:behind]
+        del self._loose[first:behind]
         return taken
 
     def _give(self, node: Any, attributes: list[Attribute]) -> None:
         if attributes:
             self._attributes.setdefault(id(node), []).extend(attributes)
+            self._known.append(node)
 
     # --- file level, recovery ------------------------------------------------------------------
 
@@ -305,9 +313,7 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         node = c_ast.FuncCall(c_ast.ID(name.value, name), c_ast.ExprList(arguments, name), name)
         self._cover(node, self._stream.tokens.index(name, max(0, self._stream.index - 200)))
         self._scope_stack[0][self._table_name(arguments)] = False
-        if not self._accept("SEMI"):
-            self._wanted = "SEMI"
-            self._parse_error("", None)
+        self._expect("SEMI")
         return node
 
     def _table_name(self, arguments: list[Any]) -> str:
@@ -602,6 +608,7 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
             if first is not None:
                 last = self._stream.tokens[self._stream.index - 1]
                 self._stretches.setdefault(id(node), (first[0], last))
+                self._known.append(node)
             return node
         return self._cover(node, start)
 
@@ -675,5 +682,6 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         return self._cover(node, start)
 
 
+_index = attrgetter("index")
 _NEVER_FIRST = ("LBRACE", "RBRACE", "RPAREN", "SEMI", "PPPRAGMA")
 _FILE_LEVEL = {"SEMI", "PPPRAGMA", "_PRAGMA", "_STATIC_ASSERT", "ID", "TYPEID"}

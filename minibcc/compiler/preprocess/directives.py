@@ -7,6 +7,7 @@ expanded text uses are put in front of it at the end.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from minibcc.compiler.preprocess.conditions import BadCondition, evaluate
@@ -368,14 +369,14 @@ class _Preprocessor:
                 return False
             return self._macros.defined(rest[0].value) == (name == "ifdef")
         try:
-            return evaluate(rest, self._macros, self._has_include)
+            return evaluate(rest, self._macros, partial(self._has_include, word.filename))
         except BadCondition as bad:
             span = bad.token.span if bad.token is not None else word.span
             self._reporter.error("parse/bad-condition", str(bad), span)
             return False
 
-    def _has_include(self, name: str, system: bool) -> bool:
-        found = self._search.find(name, system, self._file)
+    def _has_include(self, file: str, name: str, system: bool) -> bool:
+        found = self._search.find(name, system, file)
         return found is not None or shipped(name) is not None
 
 

@@ -54,6 +54,11 @@ def test_flags_and_files(tmp_path: Path) -> None:
     header.write_text('#include "round.h"\n')
     assert codes_of('#include "round.h"\n', f"-I{tmp_path}") == ["parse/include-depth"]
     assert codes_of("", "--optimise") == ["parse/unknown-flag"]
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "beside.h").write_text("int beside;\n")
+    (inner / "nested.h").write_text('#if !__has_include("beside.h")\n#error where?\n#endif\n')
+    assert codes_of('#include "inner/nested.h"\n', f"-I{tmp_path}") == []
     header.write_text("#pragma once\n#define N 3\n")
     text = '#include "round.h"\n#include "round.h"\n_Static_assert(N + M == 5, "");\n'
     assert codes_of(text, "-I", str(tmp_path), "-DM=2", "-O2", "-Wall") == []
