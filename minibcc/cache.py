@@ -105,14 +105,16 @@ class Cache:
         entries = []
         with os.scandir(self.folder) as listing:
             for entry in listing:
-                if entry.name != SECRET:
-                    state = entry.stat(follow_symlinks=False)
-                    entries.append((state.st_mtime_ns, state.st_size, entry.path))
+                if entry.name != SECRET and entry.is_file(follow_symlinks=False):
+                    with suppress(OSError):  # another process may make room, too
+                        state = entry.stat(follow_symlinks=False)
+                        entries.append((state.st_mtime_ns, state.st_size, entry.path))
         self._total = sum(size for _, size, _ in entries)
         if self._total <= self.limit:
             return
         for _, size, path in sorted(entries):
-            os.unlink(path)
+            with suppress(OSError):
+                os.unlink(path)
             self._total -= size
             if self._total <= self.limit * 3 // 4:
                 return

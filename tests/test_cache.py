@@ -43,6 +43,29 @@ def test_the_oldest_entries_go_first(tmp_path: Path) -> None:
     assert set(os.listdir(tmp_path)) == {"0", "3", "4", SECRET}
 
 
+def test_what_cannot_be_removed_does_not_keep_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that somebody made, an entry that another process was quicker to remove."""
+    (tmp_path / "folder").mkdir()
+    os.utime(tmp_path / "folder", (0, 0))
+    tmp_path.chmod(0o700)
+    cache = Cache(str(tmp_path), limit=4000)
+    unlink = os.unlink
+
+    def late(path: str) -> None:
+        unlink(path)
+        if path.endswith("/0"):
+            raise FileNotFoundError(path)
+
+    monkeypatch.setattr(os, "unlink", late)
+    for number in range(6):
+        cache.put(str(number), bytes(900))
+        os.utime(tmp_path / str(number), (number + 1, number + 1))
+    left = set(os.listdir(tmp_path)) - {"folder", SECRET}
+    assert "0" not in left and "5" in left and len(left) <= 4
+
+
 def test_a_folder_that_cannot_be_is_no_cache(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     cache = Cache(str(tmp_path / "file" / "folder"))
