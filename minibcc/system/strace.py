@@ -158,6 +158,10 @@ def attributes(request: Request[Any], answer: object = None) -> list[Any]:
         case requests.RawTracepointOpen():
             name = string(request.name.encode()) if request.name else "NULL"
             return [f"raw_tracepoint={{name={name}, prog_fd={request.prog_fd}}}"]
+        case requests.LinkCreate():
+            return [f"link_create={{{', '.join(_link_create(request))}}}"]
+        case requests.IterCreate():
+            return [f"iter_create={{link_fd={request.link_fd}, flags={request.flags}}}"]
     return [f"{name}={_plain(value)}" for name, value in fields(request).items()]
 
 
@@ -172,6 +176,23 @@ def _plain(value: Any) -> str:
         case tuple():
             return "[" + ", ".join(_plain(item) for item in value) + "]"
     return str(int(value))
+
+
+def _attach_type(request: requests.LinkCreate) -> str:
+    known = request.attach_type in set(AttachType)
+    return f"BPF_{AttachType(request.attach_type).name}" if known else str(request.attach_type)
+
+
+def _link_create(request: requests.LinkCreate) -> list[str]:
+    fields = [
+        f"prog_fd={request.prog_fd}", f"target_fd={request.target_fd}",
+        f"attach_type={_attach_type(request)}", f"flags={request.flags}",
+    ]  # fmt: skip
+    if request.map_fd is not None:
+        fields.append(f"iter_info={{map={{map_fd={request.map_fd}}}}}")
+    elif request.tid or request.pid:
+        fields.append(f"iter_info={{task={{tid={request.tid}, pid={request.pid}}}}}")
+    return fields
 
 
 def _prog_load(request: requests.ProgLoad, answer: object) -> list[Any]:

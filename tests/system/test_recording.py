@@ -3,11 +3,12 @@
 import pytest
 
 from minibcc import boot
+from minibcc.abi.bpf import AttachType
 from minibcc.abi.perf import PerfEventAttr
-from minibcc.abi.requests import MapCreate, MapLookup, MapUpdate
+from minibcc.abi.requests import IterCreate, LinkCreate, MapCreate, MapLookup, MapUpdate
 from minibcc.bcc import BPF
 from minibcc.system.recording import Recording
-from minibcc.system.strace import string
+from minibcc.system.strace import attributes, string
 
 HELLO = 'int hello_world(void *ctx)\n{\n    bpf_trace_printk("Hello, World!");\n    return 0;\n}\n'
 
@@ -43,6 +44,30 @@ def test_the_program_is_loaded_instruction_by_instruction(hello):
     assert sum("{code=" in line for line in lines) == 13
     assert '        prog_name="hello_world",' in lines
     assert lines[-2:] == ["    },", "    128) = 4"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "shown"),
+    [
+        (
+            LinkCreate(3, 2, AttachType.XDP, 4),
+            "link_create={prog_fd=3, target_fd=2, attach_type=BPF_XDP, flags=4}",
+        ),
+        (
+            LinkCreate(3, 0, AttachType.TRACE_ITER, map_fd=5),
+            "link_create={prog_fd=3, target_fd=0, attach_type=BPF_TRACE_ITER, flags=0,"
+            " iter_info={map={map_fd=5}}}",
+        ),
+        (
+            LinkCreate(3, 0, AttachType.TRACE_ITER, tid=7),
+            "link_create={prog_fd=3, target_fd=0, attach_type=BPF_TRACE_ITER, flags=0,"
+            " iter_info={task={tid=7, pid=0}}}",
+        ),
+        (IterCreate(4), "iter_create={link_fd=4, flags=0}"),
+    ],
+)
+def test_links_and_iterators(request_, shown):
+    assert attributes(request_) == [shown]
 
 
 def test_the_event_is_made_and_the_program_bound_to_it(hello):
