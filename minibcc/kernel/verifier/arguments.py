@@ -139,7 +139,7 @@ def check(walk: Walk, call: Call, position: int, wanted: ValueType) -> None:
     ):
         raise Refused(EACCES, "verify/argument-type", "helper access to the packet is not allowed")
     if not (wanted.null and is_null(register)):
-        _right_kind(walk, register, number, wanted)
+        _right_kind(walk, call.helper, register, number, wanted)
         _right_offset(register, number, wanted)
     if "release" in wanted.flags:
         if kind == "dynptr":
@@ -160,7 +160,9 @@ def check(walk: Walk, call: Call, position: int, wanted: ValueType) -> None:
         judge(walk, call, number, register, wanted)
 
 
-def _right_kind(walk: Walk, register: Register, number: int, wanted: ValueType) -> None:
+def _right_kind(
+    walk: Walk, helper: Helper, register: Register, number: int, wanted: ValueType
+) -> None:
     kinds, words = _KINDS[wanted.kind]
     kind = register.kind
     if "rdonly" in wanted.flags or (wanted.kind in ("map_key",)):
@@ -175,8 +177,11 @@ def _right_kind(walk: Walk, register: Register, number: int, wanted: ValueType) 
     message = f"R{number} type={name} expected={words}"
     if register.kind & MAYBE_NULL and register.kind & ~MAYBE_NULL in kinds:
         raise Refused(EACCES, "verify/null-argument", message)
-    if kind & BASE == BTF and wanted.kind in ("mem", "map_value", "map_key"):
-        raise undecided("kernel structures as memory of helpers")
+    if kind == BTF | TRUSTED and wanted.kind in ("mem", "map_value", "map_key"):
+        if "rdonly" in wanted.flags:
+            raise undecided("kernel structures as memory of helpers")
+        message = f"bpf_{helper.name}() may write into memory pointed by R{number} type={name}"
+        raise Refused(EACCES, "verify/argument-type", message)
     raise Refused(EACCES, "verify/argument-type", message)
 
 

@@ -73,7 +73,7 @@ def alignment(register: Register, offset: int, size: int, strict: bool) -> None:
             f"misaligned packet access off {shift}+{where}+{register.off}+{offset} size {size}"
         )
     else:
-        name = _ALIGNED_NAMES.get(base, "")
+        name = _ALIGNED_NAMES.get(register.kind, "")
         message = f"misaligned {name}access off {where}+{register.off}+{offset} size {size}"
     raise Refused(EACCES, "verify/misaligned", message)
 

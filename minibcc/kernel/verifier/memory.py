@@ -200,8 +200,7 @@ def store(walk: Walk, insn: Instruction) -> None:
 
 
 def _atomic_place(base: Register, register: int) -> None:
-    kind = base.kind & BASE
-    if kind in (CTX, PACKET, PACKET_META, FLOW_KEYS, *SOCKETS):
+    if base.kind in (CTX, PACKET, PACKET_META, FLOW_KEYS, *SOCKETS):
         message = f"BPF_ATOMIC stores into R{register} {kind_name(base.kind)} is not allowed"
         raise Refused(EACCES, "verify/bad-pointer", message)
 
