@@ -127,6 +127,16 @@ def test_the_text_is_linuxs(kind, name, data):
 
 
 @pytest.mark.kernel
+@pytest.mark.parametrize(("value", "kept"), [(0, True), (-1, True), (-4095, True), (-4096, False)])
+def test_what_is_no_pointer_is_not_hashed(value, kept):
+    word = (value & (1 << 64) - 1).to_bytes(8, "little")
+    for system in (simulated(), live.kernel()):
+        number = types(system).find_id(STRUCT, "list_head")
+        text = printed(system, number, word, 8 | 1)[1]
+        assert (f"*)0x{int.from_bytes(word, 'little'):016x}".encode() in text) == kept
+
+
+@pytest.mark.kernel
 @pytest.mark.parametrize("room", [1, 2, 10, 27, 28, 29])
 def test_text_is_cut_as_linux_cuts_it(room):
     ours, theirs = (

@@ -23,6 +23,7 @@ PUNCTUATION = frozenset(b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 DIGITS = frozenset(b"0123456789")
 FLAGS = frozenset(b"0+- ")
 MASK64 = (1 << 64) - 1
+MAX_ERRNO = 4095
 
 
 class Reader(Protocol):
@@ -182,11 +183,14 @@ def _number(modifiers: str, value: int) -> bytes:
 
 
 def hashed(value: int) -> int:
-    """``%p``: a number that tells pointers apart without saying where they lie; 0 stays."""
+    """``%p``: a number that tells pointers apart without saying where they lie. What is no pointer
+    stays: 0, and an errno in a pointer's clothes (``IS_ERR_OR_NULL``)."""
+    if not value or value > MASK64 - MAX_ERRNO:
+        return value
     from hashlib import blake2b
 
     digest = blake2b(value.to_bytes(8, "little"), digest_size=4).digest()
-    return int.from_bytes(digest, "little") if value else 0
+    return int.from_bytes(digest, "little")
 
 
 _POINTERS: dict[str, Callable[[Reader, int], bytes]] = {
