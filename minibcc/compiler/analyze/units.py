@@ -314,9 +314,9 @@ class Units(Statements):
         if type(named).__name__ != "ID":
             self.fail("dialect/table-arguments", f"the name of a {macro} is one word", named)
         try:
-            kind, scope = row.type, row.scope
+            kind, scope, inner_name = row.type, row.scope, ""
             if "type" in given:
-                kind, scope = self._table_type(given["type"], scope)
+                kind, scope, inner_name = self._table_type(given["type"], scope)
             key = self._table_part(given.get("key"), row.key)
             value = self._table_part(given.get("value"), row.value)
             size = self.constant(given["size"], "a table's size") if "size" in given else row.size
@@ -339,22 +339,24 @@ class Units(Statements):
             size, key, value = size * _PAGE, None, None
         if kind in (MapType.QUEUE, MapType.STACK):
             key = None
-        inner_name = _text(given["inner"]) if "inner" in given else ""
+        inner_name = _text(given["inner"]) if "inner" in given else inner_name
         pin = _text(given["path"]) if "path" in given else ""
         return Map(
             named.name, kind, key, value, size, named.coord.span, flags, inner_name, pin, scope
         )
 
-    def _table_type(self, node: Any, scope: str) -> tuple[MapType, str]:
-        word = _text(node)
-        if word not in TABLE_TYPES:
+    def _table_type(self, node: Any, scope: str) -> tuple[MapType, str, str]:
+        """What the string of BPF_TABLE says: type, scope, and behind a $ a map of maps' inner
+        one."""
+        word, dollar, inner = _text(node).partition("$")
+        if word not in TABLE_TYPES or (dollar and not word.endswith("_of_maps")):
             self.fail(
                 "dialect/table-type",
                 f"there is no table of type '{word}'",
                 node,
                 help=self.suggestion(word, TABLE_TYPES),
             )
-        return TABLE_TYPES[word], "extern" if word == "extern" else scope
+        return TABLE_TYPES[word], "extern" if word == "extern" else scope, inner
 
     def _table_part(self, node: Any, default: str) -> Type | None:
         """A key's or value's type."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from minibcc.compiler.target import Target
 
 ALWAYS = "bcc/helpers.h"  # what every BCC program may use without an include
+FOR_THE_TEXT = ("KBUILD_MODNAME",)  # has a value that BCC's examples replace without a word
 MAX_DEPTH = 50
 
 
@@ -309,7 +310,7 @@ class _Preprocessor:
             body[0].space = False
         macro = Macro(name.value, name.span, body, parameters, variadic)
         before = self._macros.own.get(name.value)
-        if before is not None and not before.same(macro):
+        if before is not None and not before.same(macro) and name.value not in FOR_THE_TEXT:
             self._reporter.warning(
                 "parse/macro-redefined",
                 f"macro '{name.value}' is defined again, with another body",

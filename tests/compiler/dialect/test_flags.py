@@ -63,6 +63,11 @@ def test_defines(cflags: tuple[str, ...], expected: int | None):
         assert answer(NUMBER, *cflags) == expected
 
 
+def test_the_modules_name_is_the_texts():
+    text = '#define KBUILD_MODNAME "foo"\nint f(void *ctx) { return KBUILD_MODNAME[0]; }'
+    assert not compile(text, Target.from_system(SYSTEM), cache=False).warnings
+
+
 def test_undefines_what_is_predefined():
     text = "int f(void *c) {\n#ifdef __x86_64__\nreturn 1;\n#else\nreturn 2;\n#endif\n}"
     assert answer(text) == 1

@@ -335,3 +335,31 @@ int f(void *ctx)
     four.pop(&more);
     return out + more + (two.pop(&value) == -ENOENT);
 }
+
+/// E1 BPF_TABLE, types that other macros write
+/// load RAW_TRACEPOINT
+/// returns 12
+BPF_TABLE("queue", int, u64, a_queue, 4);
+BPF_TABLE("stack", int, u64, a_stack, 4);
+BPF_TABLE("ringbuf", int, int, a_ring, 1);
+BPF_TABLE("cpumap", u32, u32, a_cpumap, 2);
+BPF_TABLE("sockmap", u32, u32, a_sockmap, 4);
+BPF_TABLE("sockhash", u32, u32, a_sockhash, 4);
+BPF_TABLE("array", int, u64, inner, 4);
+BPF_TABLE("array_of_maps$inner", int, int, an_array_of_maps, 4);
+BPF_TABLE("hash_of_maps$inner", u32, int, a_hash_of_maps, 4);
+int f(void *ctx)
+{
+    u64 in = 3, more = 4, out = 0, last = 0;
+    int slot = 1;
+    u32 key = 1;
+    a_queue.push(&in, 0);
+    a_queue.push(&more, 0);
+    a_stack.push(&in, 0);
+    a_stack.push(&more, 0);
+    a_queue.pop(&out);
+    a_stack.pop(&last);
+    if (a_ring.ringbuf_output(&in, sizeof(in), 0))
+        return 0;
+    return out * last + !!an_array_of_maps.lookup(&slot) + !!a_hash_of_maps.lookup(&key);
+}
