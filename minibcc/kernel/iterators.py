@@ -253,6 +253,17 @@ class MapElements(Items):
         self.map.drop_user()
 
 
+class Symbols(Items):
+    """The lines of /proc/kallsyms."""
+
+    def after(self, cursor: Any) -> Any:
+        following = 0 if cursor is None else cursor + 1
+        return following if following < len(self.kernel.symbols.lines) else None
+
+    def arguments(self, cursor: Any) -> tuple[int, ...]:
+        return (0 if cursor is None else structures.SYMBOLS + cursor * structures.STRIDE,)
+
+
 class _Sockets(Items):
     """The simulated computer has no sockets: there is only the end."""
 
@@ -278,6 +289,7 @@ TARGETS: dict[str, type[Items]] = {
     "bpf_map_elem": MapElements,
     "bpf_prog": Programs,
     "bpf_link": Links,
+    "ksym": Symbols,
     "tcp": _Sockets,
     "udp": _DatagramSockets,
     "unix": _Sockets,

@@ -43,9 +43,12 @@ class Symbols:
     def __init__(self, text: bytes) -> None:
         rows = []
         self._addresses: dict[str, int] = {}
+        self.lines: list[tuple[int, str, str]] = []
+        """Address, kind and name, in the file's order."""
         for line in text.decode().splitlines():
             address, kind, name = line.split()[:3]
-            self._addresses.setdefault(name, int(address, 16))
+            self.lines.append((int(address, 16), kind, name))
+            self._addresses.setdefault(name, self.lines[-1][0])
             if kind in "tTwW":
                 rows.append((int(address, 16), name))
         rows.sort()

@@ -24,6 +24,7 @@ PROGRAMS = 0xFFFF_8896_0000_0000
 PROGRAM_DETAILS = 0xFFFF_8897_0000_0000
 LINKS = 0xFFFF_8898_0000_0000
 SEQUENCES = 0xFFFF_8899_0000_0000
+SYMBOLS = 0xFFFF_889A_0000_0000
 STRIDE = 0x1000
 META = 0x100
 """Where a sequence's ``struct bpf_iter_meta`` lies behind its ``struct seq_file``."""
@@ -135,6 +136,22 @@ def _sequence(kernel: Kernel, number: int) -> Parts:
     return [("seq_file", values), filler, ("bpf_iter_meta", meta)]
 
 
+def _symbol(kernel: Kernel, number: int) -> Parts:
+    """``struct kallsym_iter``: a line of /proc/kallsyms."""
+    if number >= len(kernel.symbols.lines):
+        return None
+    address, kind, name = kernel.symbols.lines[number]
+    values: Values = {
+        "pos": number,
+        "value": address,
+        "type": ord(kind),
+        "name": name.encode(),
+        "exported": kind.isupper(),
+        "show_value": 1,
+    }
+    return [("kallsym_iter", values)]
+
+
 Layout: TypeAlias = "Callable[[Kernel, int], Parts]"
 FAMILIES: dict[int, Layout] = {
     MAPS: _map,
@@ -142,4 +159,5 @@ FAMILIES: dict[int, Layout] = {
     PROGRAM_DETAILS: _program_details,
     LINKS: _link,
     SEQUENCES: _sequence,
+    SYMBOLS: _symbol,
 }

@@ -270,6 +270,36 @@ def test_linux_prints_programs_and_links_so():
     assert "26 28" in lines(linux, LINKS)
 
 
+SYMBOLS = (
+    PRINT
+    + """
+BPF_ITER(ksym)
+{
+    struct kallsym_iter *symbol = ctx->ksym;
+    if (symbol && symbol->name[1] == 'f' && symbol->name[4] == 'r' && symbol->name[7] == 'd'
+        && !symbol->name[8])
+        PRINT("%016lx %c %s\\n", symbol->value, symbol->type, (u64)symbol->name);
+    return 0;
+}
+"""
+)
+
+
+def vfs_read(system) -> list[str]:
+    rows = bytes(read_file(system, "/proc/kallsyms")).decode().splitlines()
+    return [row for row in rows if row.endswith(" vfs_read")]
+
+
+def test_symbols():
+    system = boot.system(boot.Options(engine="jit"))
+    assert vfs_read(system) == lines(system, SYMBOLS)
+
+
+@pytest.mark.kernel
+def test_linux_prints_symbols_so():
+    assert set(vfs_read(live.kernel())) <= set(lines(live.kernel(), SYMBOLS))
+
+
 @pytest.mark.parametrize("target", ["tcp", "udp", "unix", "netlink"])
 def test_there_are_no_sockets(system, target):
     text = f'{PRINT}BPF_ITER({target}) {{ PRINT("end %d\\n", ctx->meta->seq_num); return 0; }}'
