@@ -1,4 +1,5 @@
 #pragma once
+#include <linux/in6.h>
 #include <linux/sched.h>
 #include <linux/skbuff.h>
 #include <linux/socket.h>

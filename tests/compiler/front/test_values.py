@@ -38,7 +38,7 @@ BODIES = {
     "int x; if (1) x = 2; return x;": "",
     "int x; if (0) return x; x = 1; return x;": "",
     "int x = ({ int y; if (ctx->di) y = 3;\n y; }); return x;": "y 1",
-    "int x; { again:; int y; if (ctx->di) return y; y = 1; if (y) goto again; x = y; } return x;": "y",
+    "int x; { z:; int y; if (ctx->di) return y; y = 1; if (y) goto z; x = y; } return x;": "y",
 }
 
 
