@@ -61,7 +61,7 @@ USES = {
     "linux/signal.h": "return number == SIGKILL;",
     "linux/mman.h": "return number & (PROT_READ | MAP_ANONYMOUS);",
     "linux/unistd.h": "return number == __NR_openat;",
-    "linux/in6.h": "struct in6_addr a = {}; a.s6_addr32[number & 3] = 1; return a.s6_addr[3] + IPPROTO_ICMPV6;",
+    "linux/in6.h": "struct in6_addr a = {}; a.s6_addr32[number & 3] = 1; return a.s6_addr[3];",
     "linux/fs.h": "return number == WRITE ? READ : WRITE;",
     "linux/skbuff.h": (
         "struct sk_buff skb = {}; skb.queue_mapping = number;"
