@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,10 +12,13 @@ import pytest
 from minibcc.abi.bpf import MapType
 from minibcc.btf.types import Ptr
 from minibcc.compiler import elf, tree
+from minibcc.compiler.compile import compile
 from minibcc.compiler.object import BpfObject
+from minibcc.compiler.target import Target
 from tests.compiler.back import build as c
 from tests.compiler.back.test_forms import opaque
 from tests.compiler.back.test_hello import TEXT, hello
+from tests.live import kernel
 
 
 def sample() -> BpfObject:
@@ -97,3 +102,48 @@ def test_a_program_without_maps(tmp_path: Path) -> None:
     path = tmp_path / "hello.bpf.o"
     path.write_bytes(elf.write(c.build(hello(), text=TEXT)))
     assert "*hello_world;" in tool("bpftool", "gen", "skeleton", str(path))
+
+
+LOADED = """
+#include <linux/sched.h>
+BPF_HASH(seen, u32, u64);
+BPF_PERF_OUTPUT(events);
+static u64 total = 3;
+static __noinline int count(u32 key)
+{
+    u64 *found = seen.lookup(&key);
+    return found ? *found : 0;
+}
+TRACEPOINT_PROBE(sched, sched_switch)
+{
+    u32 key = ((struct task_struct *)bpf_get_current_task())->tgid;
+    seen.increment(key);
+    total++;
+    return count(key);
+}
+int kprobe__vfs_read(struct pt_regs *ctx)
+{
+    u64 value = 1;
+    return events.perf_submit(ctx, &value, sizeof(value));
+}
+"""
+
+
+@pytest.mark.kernel
+@pytest.mark.tool("bpftool")
+def test_bpftool_loads_it(tmp_path: Path) -> None:
+    """Into the running kernel, which then knows the lines of C."""
+    system = kernel()
+    path, pins = tmp_path / "loaded.bpf.o", Path(f"/sys/fs/bpf/minibcc-test-{os.getpid()}")
+    made = compile(LOADED, Target.from_system(system), file="loaded.c", cache=False)
+    path.write_bytes(elf.write(made))
+    try:
+        tool("bpftool", "prog", "loadall", str(path), str(pins))
+        names = {"tracepoint__sched__sched_switch", "kprobe__vfs_read"}
+        assert {pin.name for pin in pins.iterdir()} == names
+        pinned = str(pins / "tracepoint__sched__sched_switch")
+        shown = tool("bpftool", "prog", "dump", "xlated", "pinned", pinned, "linum")
+        assert "seen.increment(key); [file:loaded.c line_num:14" in shown
+        assert "int count(u32 key)" in shown
+    finally:
+        shutil.rmtree(pins, ignore_errors=True)
