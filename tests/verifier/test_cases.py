@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import errno
 import re
+from collections import Counter
 from itertools import islice
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -182,3 +184,18 @@ def test_every_helper_is_asked_about_and_decided() -> None:
         if insn.code == CALL and not insn.src
     }
     assert {name_of(number) for number in set(helpers()) - asked} == {"bpf_probe_write_user"}
+
+
+@pytest.mark.kernel
+def test_cases_with_a_mistake() -> None:
+    """One instruction of a case changed, removed or moved."""
+    if reason := oracle.available():
+        pytest.skip(reason)
+    rng = Random(11)
+    cases = [case for case in CASES if case.decided and case.source.instructions]
+    counts: Counter[str] = Counter()
+    for case in rng.sample(cases, 300):
+        outcome, found = generate.judge(generate.mutant(case.source, rng))
+        assert outcome not in ("accepts", "refuses"), (case.name, found)
+        counts[outcome] += 1
+    assert counts["agree"] >= 295
