@@ -65,6 +65,7 @@ class Context:
         self.reporter = reporter
         self.scopes: list[dict[str, Entity]] = [{}]
         self.tags: list[dict[str, Struct | Enum]] = [{}]
+        self.defined: dict[int, Type | None] = {}  # by the `id` of the node that defines it
         self.broken: set[Struct | Enum] = set()  # their definitions were wrong
         self.headers: set[Struct] = set()  # of packets
         self.functions: list[Function] = []

@@ -147,7 +147,15 @@ class Declarations(Context):
     # --- specifiers --------------------------------------------------------------------------
 
     def specifier(self, node: Any) -> Type | None:
-        """The type that declaration specifiers name."""
+        """The type that declaration specifiers name; all declarators behind them have the one."""
+        if id(node) in self.defined:
+            return self.defined[id(node)]
+        made = self._specified(node)
+        if getattr(node, "decls", None) is not None or getattr(node, "values", None) is not None:
+            self.defined[id(node)] = made
+        return made
+
+    def _specified(self, node: Any) -> Type | None:
         match type(node).__name__:
             case "IdentifierType":
                 return self._named(node)
