@@ -213,8 +213,8 @@ class TaskAreas(_Belongings):
 
 
 class MapElements(Items):
-    """The elements of the map that the link names. Their keys, and the values of all processors of
-    per-CPU maps, lie in buffers of the iterator's."""
+    """The elements of the map that the link names, by their places. Their keys, and the values of
+    all processors of per-CPU maps, lie in buffers of the iterator's."""
 
     def __init__(self, kernel: Kernel, request: LinkCreate) -> None:
         super().__init__(kernel, request)
@@ -229,20 +229,20 @@ class MapElements(Items):
         self._values = memory.allocate(self.map.user_value_size) if self.map.per_cpu else 0
 
     def after(self, cursor: Any) -> Any:
-        try:
-            return self.map.next_key(cursor)
-        except OSError:
-            return None
+        found = self.map.element(0 if cursor is None else cursor + 1)
+        return None if found is None else found[0]
 
     def arguments(self, cursor: Any) -> tuple[int, ...]:
         map = structures.map_address(self.map)
-        if cursor is None:
+        found = None if cursor is None else self.map.element(cursor)
+        if found is None:
             return map, 0, 0
+        _, key, address = found
         view = self.kernel.memory.view
-        view(self._key, len(cursor))[:] = cursor
+        view(self._key, len(key))[:] = key
         if not self._values:
-            return map, self._key, self.map.find(cursor)
-        values = self.map.read(cursor, 0)
+            return map, self._key, address
+        values = self.map.read(key, 0)
         view(self._values, len(values))[:] = values
         return map, self._key, self._values
 

@@ -93,6 +93,21 @@ def test_what_may_be_created(bodies, map_type):
     assert not wrong, wrong
 
 
+@pytest.mark.parametrize("flag", [0, int(MapFlags.NO_PREALLOC), int(MapFlags.NO_COMMON_LRU)])
+@pytest.mark.parametrize(
+    "map_type",
+    (MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH),
+    ids=str,
+)
+def test_tables_of_too_many_buckets(bodies, map_type, flag):
+    """Linux refuses these before it looks for memory."""
+    for count in ((1 << 27) + 1, 1 << 28, 1 << 31, (1 << 31) + 1, (1 << 32) - 1):
+        request = MapCreate(map_type, 4, 4, count, map_flags=flag)
+        linux, simulated = (ask(system, request) for system in bodies)
+        assert simulated == linux, request
+        assert isinstance(linux, str)
+
+
 OPERATED = {
     "array": MapCreate(MapType.ARRAY, 4, 8, 3),
     "array-5": MapCreate(MapType.ARRAY, 4, 5, 3),

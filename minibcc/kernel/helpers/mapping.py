@@ -83,14 +83,14 @@ def for_each_map_elem(run: Run, map: int, function: int, context: int, flags: in
     key_at = run.memory.allocate(target.key_size)
     calls = 0
     try:
-        for key in target.each_key():
-            value = target.lookup(key, run.cpu)
-            if not value:
-                continue
+        found = target.element(0, run.cpu)
+        while found is not None:
+            place, key, value = found
             run.memory.view(key_at, target.key_size)[:] = key
             calls += 1
             if run.call(function, map, key_at, value, context):
                 break
+            found = target.element(place + 1, run.cpu)
     finally:
         run.memory.free(key_at)
     return calls

@@ -155,6 +155,12 @@ class ArrayMap(IndexedMap):
     def delete(self, key: bytes) -> int:
         return -EINVAL
 
+    def element(self, place: int, cpu: int = 0) -> tuple[int, bytes, int] | None:
+        if place >= self.max_entries:
+            return None
+        key = place.to_bytes(4, "little")
+        return place, key, self.lookup(key, cpu)
+
     def read(self, key: bytes, flags: int) -> bytes:
         if not self.per_cpu:
             return super().read(key, flags)

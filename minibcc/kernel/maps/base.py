@@ -11,7 +11,6 @@ The defaults below are Linux's for a type that lacks an operation. Mirrors kerne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from errno import EEXIST, EINVAL, ENOENT, EOPNOTSUPP
 from typing import TYPE_CHECKING, ClassVar
 
@@ -247,15 +246,10 @@ class Map(KernelObject):
         """The id of the cgroup at an index of a cgroup array, or a negative errno."""
         return -EINVAL
 
-    def each_key(self) -> Iterator[bytes]:
-        """All keys, for ``bpf_for_each_map_elem``; elements may go meanwhile."""
-        key = None
-        while True:
-            try:
-                key = self.next_key(key)
-            except OSError:
-                return
-            yield key
+    def element(self, place: int, cpu: int = 0) -> tuple[int, bytes, int] | None:
+        """The first element at or behind a place (0: of all): where it is, its key, the address of
+        its value (of this CPU's). For walks on which elements come and go; looking is no use."""
+        return None
 
     # --- the surface for user space -----------------------------------------------------------
 

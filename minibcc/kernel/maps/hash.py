@@ -80,7 +80,7 @@ class HashMap(Map):
             raise failure(E2BIG)
         if per_cpu and round_up(request.value_size, 8) > PER_CPU_LIMIT:
             raise failure(E2BIG)
-        if request.max_entries > 1 << 31:
+        if BUCKET_SIZE * power_of_two(request.max_entries) >= 1 << 32:
             raise failure(E2BIG)
 
     def __init__(self, kernel: Kernel, request: MapCreate) -> None:
@@ -191,6 +191,16 @@ class HashMap(Map):
             return -ENOENT
         self._drop(element)
         return 0
+
+    def element(self, place: int, cpu: int = 0) -> tuple[int, bytes, int] | None:
+        """A place is a slot, which an element keeps as long as it lives."""
+        table = self.entries
+        slot = table.following(place)
+        if slot < 0:
+            return None
+        found = table.elements[slot]
+        address = table.value(found) + (cpu * self.stride if self.per_cpu else 0)
+        return slot, table.key(found), address
 
     # --- the surface for user space -----------------------------------------------------------
 
