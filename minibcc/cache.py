@@ -28,7 +28,8 @@ LIMIT = 64 << 20
 """Bytes that a cache folder may hold; the entries used longest ago go first."""
 SECRET = ".secret"
 _DIGEST = 32
-_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW if os.name == "posix" else 0
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK if os.name == "posix" else 0
+"""Nothing here waits for a pipe that somebody put in a file's place."""
 
 
 class Cache:

@@ -114,6 +114,11 @@ def a_link_to_a_file(folder: Path) -> None:
     (folder / "a").symlink_to(folder / "b")
 
 
+def a_pipe_that_nobody_writes_to(folder: Path) -> None:
+    (folder / "a").unlink()
+    os.mkfifo(folder / "a", 0o600)
+
+
 def another_entry_by_this_name(folder: Path) -> None:
     Cache(str(folder)).put("b", b"content")
     os.replace(folder / "b", folder / "a")
@@ -140,6 +145,7 @@ def a_torn_secret(folder: Path) -> None:
         a_link_to_a_folder,
         a_file_that_others_may_write,
         a_link_to_a_file,
+        a_pipe_that_nobody_writes_to,
         another_entry_by_this_name,
         an_entry_from_another_folder,
         a_secret_that_others_know,

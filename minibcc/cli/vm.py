@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """The exit status: 0 if the program (each line, with --batch) was run."""
-    if arguments.timeout < 0:
+    if not 0 <= arguments.timeout <= threading.TIMEOUT_MAX:
         raise UsageError("--timeout wants a number of seconds")
     machine: _Child | _Bare
     if arguments.unguarded:
@@ -85,7 +85,7 @@ def _answer(run: Callable[[str, str], int | str], line: str) -> dict[str, Any]:
     try:
         request = json.loads(line)
         program, memory = str(request["prog"]), str(request.get("mem") or "")
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {"id": None, "error": "a line must be an object with 'id', 'prog' and 'mem'"}
     result = run(program, memory)
     name = request.get("id")
@@ -104,10 +104,14 @@ class _Child:
 
     def run(self, program: str, memory: str) -> int | str:
         """R0, or what went wrong."""
+        if self.process is not None and self.process.poll() is not None:
+            self.close()  # it died of what an earlier program left behind
         if self.process is None:
             self.process = self._start()
             # What is to be loaded is loaded outside the time that the program has.
-            self._ask(self.process, "9500000000000000", "", 0)
+            ready = self._ask(self.process, "9500000000000000", "", 0)
+            if isinstance(ready, str):
+                return ready
         return self._ask(self.process, program, memory, self.timeout)
 
     def _ask(
@@ -122,8 +126,9 @@ class _Child:
             process.kill()
 
         timer = threading.Timer(timeout, stop) if timeout else None
-        process.stdin.write(json.dumps({"id": 0, "prog": program, "mem": memory}) + "\n")
-        process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
+            process.stdin.write(json.dumps({"id": 0, "prog": program, "mem": memory}) + "\n")
+            process.stdin.flush()
         if timer:
             timer.start()
         line = process.stdout.readline()
@@ -132,8 +137,13 @@ class _Child:
         if line.endswith("\n"):
             if late.is_set():
                 self.close()
-            answer = json.loads(line)
-            return str(answer["error"]) if "error" in answer else int(answer["r0"], 16)
+            try:
+                answer = json.loads(line)
+                return str(answer["error"]) if "error" in answer else int(answer["r0"], 16)
+            except (ValueError, TypeError, KeyError):
+                process.kill()
+                self.close()
+                return "native code spoilt the process that it ran in"
         self.close()
         if late.is_set():
             return _stopped(timeout)

@@ -6,11 +6,15 @@ import argparse
 import io
 import json
 import os
+import sys
+from functools import partial
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 
 from minibcc.cli import vm
+from minibcc.errors import UsageError
 from minibcc.isa.instruction import encode
 from minibcc.isa.text import assemble
 
@@ -102,7 +106,34 @@ def test_batch(run):
     assert third == {"id": 3, "r0": "0x100"}
 
 
-@pytest.mark.parametrize("line", ["nonsense", "[1]", '{"id": 5}'])
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "1e300"])
+def test_what_is_no_time(run, seconds):
+    with pytest.raises(UsageError):
+        run(f"--timeout={seconds}", stdin=ADD)
+
+
+def test_a_child_that_died_in_between_is_replaced():
+    child = vm._Child("jit", 10)
+    try:
+        assert child.run(ADD, "01") == 2
+        child.process.kill()
+        child.process.wait()
+        assert child.run(ADD, "02") == 3
+    finally:
+        child.close()
+
+
+def test_an_answer_that_is_none_is_the_programs_doing(monkeypatch):
+    answers = "print(input() and '{\"r0\": \"0\"}'); print(input() and '[')"
+    babbling = [sys.executable, "-uc", answers]
+    start = partial(Popen, babbling, stdin=PIPE, stdout=PIPE, text=True)
+    monkeypatch.setattr(vm._Child, "_start", lambda self: start())
+    child = vm._Child("jit", 10)
+    assert child.run(ADD, "") == "native code spoilt the process that it ran in"
+    assert child.process is None
+
+
+@pytest.mark.parametrize("line", ["nonsense", "[1]", '{"id": 5}', "[" * 100_000])
 def test_a_batch_goes_on_after_a_line_that_is_none(run, line):
     good = json.dumps({"id": 1, "prog": ADD, "mem": "01"})
     status, output, _ = run("--batch", stdin=f"{line}\n{good}\n")
