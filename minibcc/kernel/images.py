@@ -88,8 +88,8 @@ def _layouts(kernel: Kernel, maps: Mapping[int, Map]) -> dict[int, Layout]:
     """What native code may know of the program's maps, by their addresses."""
     if kernel.engine.name == "interpreter":
         return {}
-    # An element's timer goes with it: native code does not know of timers.
-    plain = (map for map in maps.values() if map.timer_offset is None)
+    # What the kernel looks after goes with its element: native code does not know of that.
+    plain = (map for map in maps.values() if not map.managed)
     known = ((map.address, map.layout()) for map in plain)
     return {address: layout for address, layout in known if layout is not None}
 

@@ -14,7 +14,19 @@ import re
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags, MapType
-from minibcc.btf.types import Array, Func, FuncProto, Int, Member, Param, Ptr, Struct
+from minibcc.btf.types import (
+    Array,
+    Const,
+    Func,
+    FuncProto,
+    Int,
+    Member,
+    Param,
+    Ptr,
+    Struct,
+    TypeTag,
+    Volatile,
+)
 from minibcc.isa.text import assemble
 from minibcc.kernel.verifier.contract import MapFacts
 from tests.verifier import generate
@@ -31,6 +43,28 @@ DYNPTR = Struct("bpf_dynptr", 16, (Member("__opaque", Array(U64, 2), 0),))
 PAIR = Struct("pair", 16, (Member("first", U64, 0), Member("second", U64, 64)))
 LOCKED = Struct("locked", 16, (Member("lock", LOCK, 0), Member("a", U32, 32), Member("b", U64, 64)))
 TIMED = Struct("timed", 24, (Member("n", U64, 0), Member("timer", TIMER, 64)))
+TASK, GROUP = Struct("task_struct"), Struct("cgroup")
+KEPT = Struct(
+    "kept",
+    40,
+    (
+        Member("n", U64, 0),
+        Member("loose", Ptr(TypeTag("kptr_untrusted", TASK)), 64),
+        Member("task", Ptr(TypeTag("kptr", TASK)), 128),
+        Member("group", Ptr(TypeTag("kptr", GROUP)), 192),
+        Member("other", Ptr(TypeTag("kptr", TASK)), 256),
+    ),
+)
+FILE = Ptr(TypeTag("kptr_untrusted", Struct("file")))
+FILED = Struct("filed", 16, (Member("n", U64, 0), Member("file", FILE, 64)))
+GUARDED = Struct(
+    "guarded", 16, (Member("lock", LOCK, 0), Member("task", Ptr(TypeTag("kptr", TASK)), 64))
+)
+USER = Struct("user_pointer", 8, (Member("text", Ptr(TypeTag("user", U64)), 0),))
+VOLATILE = Struct("volatile_pointer", 8, (Member("file", Volatile(FILE), 0),))
+CONSTANT = Struct("constant_pointer", 8, (Member("file", Const(FILE), 0),))
+MANY = Struct("many_pointers", 96, (Member("files", Array(FILE, 12), 0),))
+ROW = Struct("row_of_pointers", 88, (Member("files", Array(FILE, 11), 0),))
 TYPES: dict[str, Type | None] = {
     "void": None,
     "int": Int("int", 4, True),
@@ -65,6 +99,15 @@ MAPS = {
     25: MapFacts(MapType.DEVMAP, 4, 4, 4),
     26: MapFacts(MapType.CGROUP_ARRAY, 4, 4, 4),
     27: MapFacts(MapType.CGROUP_STORAGE, 8, 16, 0),
+    28: MapFacts(MapType.ARRAY, 4, 40, 1, value_type=KEPT),
+    29: MapFacts(MapType.HASH, 4, 40, 8, value_type=KEPT),
+    30: MapFacts(MapType.ARRAY, 4, 16, 1, value_type=FILED),
+    31: MapFacts(MapType.ARRAY, 4, 16, 1, value_type=GUARDED),
+    32: MapFacts(MapType.ARRAY, 4, 8, 1, value_type=USER),
+    33: MapFacts(MapType.ARRAY, 4, 8, 1, value_type=VOLATILE),
+    34: MapFacts(MapType.ARRAY, 4, 8, 1, value_type=CONSTANT),
+    35: MapFacts(MapType.ARRAY, 4, 96, 1, value_type=MANY),
+    36: MapFacts(MapType.ARRAY, 4, 88, 1, value_type=ROW),
     23: MapFacts(MapType.INODE_STORAGE, 4, 16, 0, MapFlags.NO_PREALLOC, value_type=PAIR),
 }
 NAMES = {
@@ -95,6 +138,15 @@ NAMES = {
     "devices": 25,
     "cgroups": 26,
     "cgroup_storage": 27,
+    "kept": 28,
+    "keeps": 29,
+    "filed": 30,
+    "guarded": 31,
+    "user_pointer": 32,
+    "volatile_pointer": 33,
+    "constant_pointer": 34,
+    "many_pointers": 35,
+    "row_of_pointers": 36,
 }
 
 

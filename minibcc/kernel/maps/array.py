@@ -168,7 +168,7 @@ class ArrayMap(IndexedMap):
         if not address:
             raise failure(ENOENT)
         return b"".join(
-            bytes(self.memory.view(address + cpu * self.plane, self.stride))
+            self.shown(bytes(self.memory.view(address + cpu * self.plane, self.stride)))
             for cpu in range(self.cpus)
         )
 
@@ -180,6 +180,7 @@ class ArrayMap(IndexedMap):
         for cpu in range(self.cpus):
             part = value[cpu * self.stride : (cpu + 1) * self.stride]
             self.memory.view(address + cpu * self.plane, self.stride)[:] = part
+            self.drop_fields(address + cpu * self.plane)
 
     def mmap(self, length: int, offset: int, *, writable: bool) -> memoryview:
         """``array_map_mmap``."""

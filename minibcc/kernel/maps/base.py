@@ -11,14 +11,15 @@ The defaults below are Linux's for a type that lacks an operation. Mirrors kerne
 
 from __future__ import annotations
 
-from errno import EEXIST, EINVAL, ENOENT, EOPNOTSUPP
+from errno import EACCES, EEXIST, EINVAL, ENOENT, EOPNOTSUPP
 from typing import TYPE_CHECKING, ClassVar
 
 from minibcc.abi.bpf import MapFlags, MapType
 from minibcc.abi.requests import Batch
-from minibcc.btf.types import Struct, size_of, strip
+from minibcc.btf.types import POINTER_SIZE, Struct, size_of
 from minibcc.kernel.errnos import ENOTSUPP, checked, failure
 from minibcc.kernel.objects import KernelObject
+from minibcc.kernel.verifier import fields
 from minibcc.kernel.verifier.contract import MapFacts
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from minibcc.kernel.events import PerfEvent
     from minibcc.kernel.kernel import Kernel
     from minibcc.kernel.objects import BtfObject, Program
+    from minibcc.kernel.verifier.fields import Field
     from minibcc.kernel.vm.layouts import Layout
 
 ACCESS_FLAGS = MapFlags.RDONLY | MapFlags.WRONLY | MapFlags.RDONLY_PROG | MapFlags.WRONLY_PROG
@@ -39,6 +41,14 @@ HEADER_SIZE = 304
 
 TIMER_SIZE = 16
 """Bytes of ``struct bpf_timer``."""
+_RELEASABLE = ("task_struct", "cgroup", "bpf_cpumask", "bpf_crypto_ctx")
+"""Structures that a map may hold references to."""
+_KEEPERS = (
+    *(MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH),
+    *(MapType.ARRAY, MapType.PERCPU_ARRAY, MapType.SK_STORAGE, MapType.INODE_STORAGE),
+    *(MapType.TASK_STORAGE, MapType.CGRP_STORAGE),
+)
+"""Types of maps whose values may hold pointers of the kernel's."""
 ANY, NOEXIST, EXIST, LOCK = 0, 1, 2, 4
 """`UpdateFlags` as plain numbers: an inverted IntFlag forgets the bits that have no name."""
 ACCESS_MODES = int(MapFlags.RDONLY | MapFlags.WRONLY)
@@ -100,6 +110,8 @@ class Map(KernelObject):
         """Where in its values a ``struct bpf_spin_lock`` lies, where there is one."""
         self.timer_offset: int | None = None
         """Where a ``struct bpf_timer`` lies."""
+        self.pointers: tuple[int, ...] = ()
+        """Where pointers to the kernel's structures lie."""
         self.per_cpu = self.type in self.per_cpu_types
         self.stride = round_up(self.value_size, 8)
         self.cpus = kernel.cpus
@@ -160,13 +172,32 @@ class Map(KernelObject):
         fits = self.key_fits(key) if key is None or sizes[0] == self.key_size else False
         if value is None or not fits or sizes[1] != self.value_size:
             raise failure(EINVAL)
+        found = fields.find(value)
+        self._check_pointers([field for field in found if field.tag])
         if not self.described:
             raise failure(ENOTSUPP)
         self.facts.value_type = value
-        self.lock_offset = _place_of("bpf_spin_lock", value)
-        self.timer_offset = _place_of("bpf_timer", value)
+        places = {field.name: field.offset for field in found}
+        self.lock_offset = places.get("bpf_spin_lock")
+        self.timer_offset = places.get("bpf_timer")
+        self.pointers = tuple(field.offset for field in found if field.tag)
         self.btf = btf
         btf.hold()
+
+    def _check_pointers(self, found: list[Field]) -> None:
+        """What `map_check_btf` asks of a map whose values hold pointers of the kernel's: a
+        reference must be to something that Linux can release (``btf_find_dtor_kfunc``)."""
+        for field in found:
+            name = field.target.name if field.target is not None else ""
+            held = field.tag == fields.KPTR and self.kernel.machine.type(name) is not None
+            if held and name not in _RELEASABLE:
+                raise failure(ENOENT)
+        if found and self.flags & (MapFlags.RDONLY_PROG | MapFlags.WRONLY_PROG):
+            raise failure(EACCES)
+        if found and self.type not in _KEEPERS:
+            raise failure(EOPNOTSUPP)
+        if self.type != MapType.TASK_STORAGE and any(field.tag == "uptr" for field in found):
+            raise failure(EOPNOTSUPP)
 
     def key_fits(self, key: Type | None) -> bool:
         """Whether the key may be of that type; None is void. The size is right."""
@@ -188,13 +219,27 @@ class Map(KernelObject):
             self.kernel.timers.drop_all(self)
 
     def store(self, address: int, value: bytes) -> None:
-        """Gives an element its value: a timer that it had goes, and none comes with the value."""
+        """Gives an element its value: what it had of the kernel's goes, and none comes with the
+        value."""
         self.memory.view(address, self.value_size)[:] = value
-        if self.timer_offset is not None:
-            self.drop_timer(address)
+        if self.managed:
+            self.drop_fields(address)
 
-    def drop_timer(self, address: int) -> None:
-        """The value at `address` has no timer any more."""
+    @property
+    def managed(self) -> bool:
+        """Whether its values hold what the kernel looks after: a timer, or pointers."""
+        return self.timer_offset is not None or bool(self.pointers)
+
+    def shown(self, value: bytes) -> bytes:
+        """A value as user space sees it: without pointers of the kernel's."""
+        for place in self.pointers:
+            value = value[:place] + bytes(POINTER_SIZE) + value[place + POINTER_SIZE :]
+        return value
+
+    def drop_fields(self, address: int) -> None:
+        """The value at `address` has no timer any more, and no pointers."""
+        for place in self.pointers:
+            self.memory.store(address + place, POINTER_SIZE, 0)
         if self.timer_offset is not None:
             place = address + self.timer_offset
             self.memory.view(place, TIMER_SIZE)[:] = bytes(TIMER_SIZE)
@@ -276,7 +321,7 @@ class Map(KernelObject):
         return self.lookup(key, 0)
 
     def value_at(self, address: int) -> bytes:
-        return bytes(self.memory.view(address, self.value_size))
+        return self.shown(bytes(self.memory.view(address, self.value_size)))
 
     def write(self, key: bytes, value: bytes, flags: int) -> None:
         """BPF_MAP_UPDATE_ELEM; per-CPU maps get the values of all CPUs."""
@@ -347,17 +392,6 @@ class Map(KernelObject):
         for key in keys:
             self.remove(key)
         return len(keys)
-
-
-def _place_of(part: str, value: Type) -> int | None:
-    """Where a structure of that name lies in a value, in bytes."""
-    struct = strip(value)
-    if isinstance(struct, Struct):
-        for member in struct.members:
-            inner = strip(member.type)
-            if isinstance(inner, Struct) and inner.name == part:
-                return member.offset // 8
-    return None
 
 
 def update_flags_error(flags: int, *, exists: bool, lock: bool = False) -> int:

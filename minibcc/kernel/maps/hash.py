@@ -162,7 +162,10 @@ class HashMap(Map):
         return self.entries.key(address - self.entries.value_at)
 
     def _drop(self, element: int) -> None:
-        self.drop_timer(self.entries.value(element))
+        if self.managed:
+            first = self.entries.value(element)
+            for address in range(first, first + self.user_value_size, self.stride):
+                self.drop_fields(address)
         self.entries.drop(element)
 
     def _prepare(self, key: bytes, flags: int) -> int:
@@ -205,12 +208,18 @@ class HashMap(Map):
     # --- the surface for user space -----------------------------------------------------------
 
     def value_at(self, address: int) -> bytes:
-        return bytes(self.memory.view(address, self.user_value_size))
+        value = bytes(self.memory.view(address, self.user_value_size))
+        if not self.per_cpu:
+            return self.shown(value)
+        size = self.stride
+        return b"".join(self.shown(value[at : at + size]) for at in range(0, len(value), size))
 
     def write(self, key: bytes, value: bytes, flags: int) -> None:
         address = checked(self._prepare(key, flags))
         self.memory.view(address, len(value))[:] = value
-        self.drop_timer(address)
+        if self.managed:
+            for place in range(address, address + len(value), self.stride):
+                self.drop_fields(place)
 
     def next_key(self, key: bytes | None) -> bytes:
         """An unknown key starts over, as in Linux."""

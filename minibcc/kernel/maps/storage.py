@@ -78,7 +78,7 @@ class StorageMap(Map):
         if not address and flags & CREATE:
             address = self.memory.allocate(self.value_size)
             if initial is not None:
-                self.memory.view(address, self.value_size)[:] = initial
+                self.store(address, initial)
             self.values[owner] = address
         return address
 

@@ -12,7 +12,7 @@ from errno import EACCES, EINVAL
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapType
-from minibcc.kernel.verifier import context, dynptrs, grants, locks, stack, structures
+from minibcc.kernel.verifier import context, dynptrs, grants, kptrs, locks, stack, structures
 from minibcc.kernel.verifier.form import MAX_OFFSET
 from minibcc.kernel.verifier.operands import source
 from minibcc.kernel.verifier.state import (
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from minibcc.abi.helpers import Helper, ValueType
     from minibcc.kernel.verifier.contract import MapFacts
     from minibcc.kernel.verifier.explore import Walk
+    from minibcc.kernel.verifier.fields import Field
     from minibcc.kernel.verifier.state import Frame
 
 _MEMORY_WORDS = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
@@ -90,7 +91,6 @@ _KINDS: dict[str, tuple[tuple[int, ...], str]] = {
 _STRUCTURES = {"btf_id_sock_common": "sock_common"}
 """The structure that a pointer must be to, where the helper's row does not name it."""
 _UNDECIDED = {
-    "kptr_xchg_dest": "kernel pointers in map values",
     "percpu_btf_id": "per-CPU kernel variables",
 }
 FREE_OFFSET = {STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, MEMORY, SCALAR}
@@ -102,7 +102,8 @@ class Call:
     `map` is the map it is about, `key` the constant key where known (-1 if not), `size` the
     largest size given, `memory` the fixed size of what it returns, `reference` the reference among
     its arguments, `release` the register whose reference it gives back, `function` the first
-    slot of the function that it calls back, `dynptr` the dynptr among its arguments. `fills`
+    slot of the function that it calls back, `dynptr` the dynptr among its arguments, `kptr` the
+    kernel pointer in a map's value that it exchanges. `fills`
     are (frame, lowest offset, the one behind the highest) of stack that it fills whole, from
     before: uninitialised stack becomes initialised.
     """
@@ -117,6 +118,7 @@ class Call:
         self.release = 0
         self.function = 0
         self.dynptr: Register | None = None
+        self.kptr: Field | None = None
         self.fills: tuple[Frame, int, int] | None = None
         self.raw = False
 
@@ -139,7 +141,7 @@ def check(walk: Walk, call: Call, position: int, wanted: ValueType) -> None:
     ):
         raise Refused(EACCES, "verify/argument-type", "helper access to the packet is not allowed")
     if not (wanted.null and is_null(register)):
-        _right_kind(walk, call.helper, register, number, wanted)
+        _right_kind(walk, call, register, number, wanted)
         _right_offset(register, number, wanted)
     if "release" in wanted.flags:
         if kind == "dynptr":
@@ -160,9 +162,7 @@ def check(walk: Walk, call: Call, position: int, wanted: ValueType) -> None:
         judge(walk, call, number, register, wanted)
 
 
-def _right_kind(
-    walk: Walk, helper: Helper, register: Register, number: int, wanted: ValueType
-) -> None:
+def _right_kind(walk: Walk, call: Call, register: Register, number: int, wanted: ValueType) -> None:
     kinds, words = _KINDS[wanted.kind]
     kind = register.kind
     if "rdonly" in wanted.flags or (wanted.kind in ("map_key",)):
@@ -170,8 +170,9 @@ def _right_kind(
     if wanted.null:
         kind &= ~MAYBE_NULL
     if kind in kinds:
-        if kind & BASE == BTF and (name := wanted.btf or _STRUCTURES.get(wanted.kind)):
-            _right_structure(walk, register, number, wanted, name)
+        name = wanted.btf or _STRUCTURES.get(wanted.kind)
+        if kind & BASE == BTF and (name or call.kptr is not None):
+            _right_structure(walk, call, register, number, wanted, name)
         return
     name = kind_name(register.kind)
     message = f"R{number} type={name} expected={words}"
@@ -180,20 +181,23 @@ def _right_kind(
     if kind == BTF | TRUSTED and wanted.kind in ("mem", "map_value", "map_key"):
         if "rdonly" in wanted.flags:
             raise undecided("kernel structures as memory of helpers")
-        message = f"bpf_{helper.name}() may write into memory pointed by R{number} type={name}"
+        message = f"bpf_{call.helper.name}() may write into memory pointed by R{number} type={name}"
         raise Refused(EACCES, "verify/argument-type", message)
     raise Refused(EACCES, "verify/argument-type", message)
 
 
 def _right_structure(
-    walk: Walk, register: Register, number: int, wanted: ValueType, name: str
+    walk: Walk, call: Call, register: Register, number: int, wanted: ValueType, name: str | None
 ) -> None:
-    """A pointer to the structure that the helper takes, or to one that begins with it."""
+    """A pointer to the structure that the helper takes, or to one that begins with it; without a
+    name it is what the map's value may hold."""
     release = "release" in wanted.flags
     if register.kind & MAYBE_NULL and release:
         message = f"Possibly NULL pointer passed to helper arg{number}"
         raise Refused(EACCES, "verify/null-argument", message)
-    if not structures.holds(register.object, register.off, name):
+    if call.kptr is not None:
+        kptrs.fits(walk, call.kptr, register, number)
+    elif name and not structures.holds(register.object, register.off, name):
         walk.log.write(structures.why_not(register.object, register.off))
         message = f"R{number} is of type {register.object.name} but {name} is expected"
         raise Refused(EACCES, "verify/argument-type", message)
@@ -236,7 +240,7 @@ def memory(
         grants.map_rights(facts, register.off, size, write)
         grants.region(register, number, register.off, size, facts.value_size, zero)
         if facts.value_type is not None:
-            locks.untouched(walk, register, register.off, size)
+            locks.untouched(walk, register, register.off, size, helper=True)
     elif kind == MEMORY:
         if register.kind & READ_ONLY and write:
             message = f"R{number} cannot write into {kind_name(register.kind)}"
@@ -397,6 +401,11 @@ def _lock(walk: Walk, call: Call, number: int, register: Register, wanted: Value
         locks.unlock(walk, register)
 
 
+def _kptr(walk: Walk, call: Call, number: int, register: Register, wanted: ValueType) -> None:
+    call.kptr = kptrs.exchanged(walk, number, register)
+    call.map = register.object
+
+
 def _function(walk: Walk, call: Call, number: int, register: Register, wanted: ValueType) -> None:
     call.function = register.room
 
@@ -418,4 +427,5 @@ _JUDGES: dict[str, Callable[[Walk, Call, int, Register, ValueType], None]] = {
     "dynptr": _dynptr,
     "timer": _timer,
     "spin_lock": _lock,
+    "kptr_xchg_dest": _kptr,
 }

@@ -20,6 +20,7 @@ from minibcc.kernel.verifier import (
     dynptrs,
     frames,
     grants,
+    kptrs,
     locks,
     stack,
     structures,
@@ -27,6 +28,7 @@ from minibcc.kernel.verifier import (
 from minibcc.kernel.verifier.operands import clear_caller_saved
 from minibcc.kernel.verifier.state import (
     ANY_NUMBER,
+    BTF,
     MAP_VALUE,
     MAYBE_NULL,
     MEMORY,
@@ -288,6 +290,8 @@ def _result(walk: Walk, call: arguments.Call) -> Register:
         return _acquired(walk, MEMORY | RINGBUF | null, room=call.memory)
     if result.kind == "mem" and call.dynptr is not None:
         return dynptrs.slice_of(call.dynptr, call.memory, walk.new_id())
+    if call.kptr is not None:
+        return _acquired(walk, BTF | null, object=kptrs.held(walk, call.kptr).object)
     made = None
     if result.kind in _SOCKET_RESULTS:
         made = pointer(_SOCKET_RESULTS[result.kind] | null)

@@ -17,20 +17,37 @@ from minibcc.kernel.verifier.state import Reference, Refused, Register
 if TYPE_CHECKING:
     from minibcc.kernel.verifier.contract import MapFacts
     from minibcc.kernel.verifier.explore import Walk
+    from minibcc.kernel.verifier.fields import Field
 
 
-def untouched(walk: Walk, register: Register, offset: int, size: int) -> None:
-    """An access of `size` bytes at `offset` from a pointer to a value touches no field."""
+def untouched(
+    walk: Walk, register: Register, offset: int, size: int, *, helper: bool = False
+) -> Field | None:
+    """An access of `size` bytes at `offset` from a pointer to a value, by an instruction or a
+    helper, touches no field but a kernel pointer, whole: that one, if it does."""
     value = register.range
+    found = None
     for field in of_map(register.object, walk.fields):
-        if value.smin + offset < field.offset + field.size and (
-            field.offset < value.umax + offset + size
+        if value.smin + offset >= field.offset + field.size or (
+            field.offset >= value.umax + offset + size
         ):
-            raise Refused(
-                EACCES,
-                "verify/map-field",
-                f"{field.name} cannot be accessed directly by load/store",
-            )
+            continue
+        where = offset + value.value
+        if not field.tag:
+            message = f"{field.name} cannot be accessed directly by load/store"
+        elif helper:
+            message = f"{field.name} cannot be accessed indirectly by helper"
+        elif not value.known:
+            message = f"{field.name} access cannot have variable offset"
+        elif where != field.offset:
+            message = f"{field.name} access misaligned expected={field.offset} off={where}"
+        elif size != field.size:
+            message = f"{field.name} access size must be BPF_DW"
+        else:
+            found = field
+            continue
+        raise Refused(EACCES, "verify/map-field", message)
+    return found
 
 
 def pointed_at(walk: Walk, number: int, register: Register, name: str) -> None:

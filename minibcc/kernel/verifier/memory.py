@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags
 from minibcc.isa import opcodes
-from minibcc.kernel.verifier import context, dynptrs, grants, locks, sockets, stack, structures
+from minibcc.kernel.verifier import (
+    context,
+    dynptrs,
+    grants,
+    kptrs,
+    locks,
+    sockets,
+    stack,
+    structures,
+)
 from minibcc.kernel.verifier.operands import source, target
 from minibcc.kernel.verifier.state import (
     ANY_NUMBER,
@@ -91,7 +100,9 @@ def read_memory(
         grants.map_rights(facts, inside, size, False)
         grants.region(base, register, inside, size, facts.value_size)
         if facts.value_type is not None:
-            locks.untouched(walk, base, inside, size)
+            field = locks.untouched(walk, base, inside, size)
+            if field is not None:
+                return kptrs.load(walk, field, insn)
         if facts.read is not None and base.range.known and facts.flags & MapFlags.RDONLY_PROG:
             data = facts.read(inside + base.range.value, size)
             return number(int.from_bytes(data, "little"))
@@ -144,7 +155,9 @@ def write_memory(
         grants.map_rights(facts, inside, size, True)
         grants.region(base, register, inside, size, facts.value_size)
         if facts.value_type is not None:
-            locks.untouched(walk, base, inside, size)
+            field = locks.untouched(walk, base, inside, size)
+            if field is not None:
+                kptrs.store(walk, field, insn, value)
         return
     if kind == CTX:
         grants.unmodified(base, register)
