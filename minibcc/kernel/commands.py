@@ -6,8 +6,9 @@ Each function gets the kernel and the request, and answers what the request's ty
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable
-from errno import EEXIST, EINVAL, ENOENT, EPERM
+from errno import EACCES, EEXIST, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM
 from typing import Any
 
 from minibcc.abi import requests
@@ -156,6 +157,32 @@ def _btf_load(kernel: Kernel, request: requests.BtfLoad) -> int:
     return fd
 
 
+PINS = "/sys/fs/bpf"
+PATH_MAX, NAME_MAX = 4096, 255
+
+
+def _walked(kernel: Kernel, path: str) -> str:
+    """The path without detours (``bpf_lookup`` of kernel/bpf/inode.c). Nobody makes folders here:
+    each is taken to be there."""
+    path = path.partition("\0")[0]
+    if not path:
+        raise failure(ENOENT)
+    raw = path.encode(errors="surrogatepass")
+    if len(raw) >= PATH_MAX or max(map(len, raw.split(b"/"))) > NAME_MAX:
+        raise failure(ENAMETOOLONG)
+    path = posixpath.normpath(path.replace("//", "/"))
+    inside = path.removeprefix(f"{PINS}/")
+    if inside != path:
+        if "." in inside:  # reserved
+            raise failure(EPERM)
+        folders = posixpath.dirname(path)
+        while folders != PINS:
+            if folders in kernel.pins:
+                raise failure(ENOTDIR)
+            folders = posixpath.dirname(folders)
+    return path
+
+
 def _pin(kernel: Kernel, request: requests.ObjPin) -> None:
     try:
         item = kernel.descriptors.description(request.bpf_fd, ObjectDescription).item
@@ -163,17 +190,21 @@ def _pin(kernel: Kernel, request: requests.ObjPin) -> None:
         raise failure(EINVAL) from None
     if not isinstance(item, Map | Program | Link):
         raise failure(EINVAL)
-    if not request.pathname.startswith("/sys/fs/bpf/"):
-        raise failure(EPERM)
-    if request.pathname in kernel.pins:
+    path = _walked(kernel, request.pathname)
+    if path in kernel.pins or path == PINS:
         raise failure(EEXIST)
-    kernel.pin(request.pathname, item)
+    if not path.startswith(f"{PINS}/"):
+        raise failure(EPERM)
+    kernel.pin(path, item)
 
 
 def _get_pinned(kernel: Kernel, request: requests.ObjGet) -> int:
     if request.file_flags & ~ACCESS_MODES:
         raise failure(EINVAL)
-    item = kernel.pins.get(request.pathname)
+    path = _walked(kernel, request.pathname)
+    if path == PINS:
+        raise failure(EACCES)
+    item = kernel.pins.get(path)
     if item is None:
         raise failure(ENOENT)
     return kernel.descriptor_for(item, request.file_flags)

@@ -3,6 +3,7 @@ errno."""
 
 from __future__ import annotations
 
+import os
 import struct
 
 import pytest
@@ -32,6 +33,7 @@ from minibcc.kernel.system import SimulatedSystem
 from minibcc.machine.linux618 import Linux618
 from minibcc.machine.machine import Machine
 from minibcc.records import replace
+from tests.kernel.test_maps_stateful import can_pin
 
 pytestmark = pytest.mark.kernel
 
@@ -201,6 +203,32 @@ def test_descriptors_of_another_kind(bodies):
             system.close(program)
             system.close(map)
         assert answers[0] == answers[1], request
+
+
+PIN = f"/sys/fs/bpf/minibcc-path-{os.getpid()}"
+PATHS = [
+    *("", "relative", "/tmp/minibcc", "/sys/fs/bpf", "/sys/fs/bpf/", "/sys/fs/bpf/."),
+    *(f"{PIN}.txt", f"{PIN}/below", f"/sys/fs/bpf/{'x' * 256}", f"/sys/fs/bpf/{'x' * 5000}"),
+    *(PIN, PIN.replace("/bpf", "//bpf"), f"/{PIN}", PIN.replace("bpf", "../fs/bpf")),
+    *(PIN.replace("bpf", "./bpf"), f"{PIN}\0behind"),
+]
+
+
+@pytest.mark.skipif(not can_pin(), reason="no bpf file system is mounted")
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: repr(path)[:40])
+def test_paths_of_pins(bodies, path):
+    """Where there is a pin already, a pin can be, and be found again."""
+    answers = []
+    for system in bodies:
+        fd = system.bpf(MapCreate(MapType.ARRAY, 4, 4, 1))
+        try:
+            system.bpf(ObjPin(PIN, fd))
+            answers.append((answer(system, ObjPin(path, fd)), answer(system, ObjGet(path))))
+        finally:
+            system.close(fd)
+            if os.path.exists(PIN):
+                os.unlink(PIN)
+    assert answers[1] == answers[0]
 
 
 SHOWN = {
