@@ -3,13 +3,14 @@ context, in either engine, again and again."""
 
 from __future__ import annotations
 
+import errno
 import struct
 
 import pytest
 
 from minibcc.abi.bpf import AttachType, MapType, ProgFlags, ProgType
 from minibcc.abi.contexts import context_of
-from minibcc.abi.requests import MapCreate, MapLookup, ProgLoad, ProgTestRun
+from minibcc.abi.requests import MapCreate, MapLookup, ProgLoad, ProgramRefused, ProgTestRun
 from minibcc.btf.layout import Kind
 from minibcc.isa import opcodes
 from minibcc.isa.instruction import Instruction, encode
@@ -19,7 +20,7 @@ from minibcc.kernel.system import SimulatedSystem
 from minibcc.machine.linux618 import Linux618
 from minibcc.machine.machine import Machine
 from tests.vm.verified import TYPES
-from tests.vm.world import ITERATOR, RAW, TRACED
+from tests.vm.world import HOOK, ITERATOR, RAW, TRACED
 
 KINDS = [key for key in TYPES if key[0] != ProgType.LSM] + [
     (ProgType.NETFILTER, int(AttachType.NETFILTER)),
@@ -106,3 +107,33 @@ def test_a_program_of_any_type_is_tried(kind, attach, engine):
                 kept[field.off : field.off + field.size] = bytes(field.size)
         assert result.ctx_out == bytes(kept[: len(given)])
     system.shut_down()
+
+
+@pytest.mark.parametrize(
+    ("function", "license", "message"),
+    [
+        (HOOK, "GPL", ""),
+        (HOOK, "Proprietary", "LSM programs must have a GPL compatible license"),
+        (TRACED, "GPL", "attach_btf_id {} points to wrong type name " + TRACED),
+        (TRACED, "", "LSM programs must have a GPL compatible license"),
+    ],
+)
+def test_programs_of_security_hooks(function, license, message):
+    """By the words of Linux's source: the kernels that tests run on have no such hooks."""
+    system = SimulatedSystem(Machine(Linux618()), engine="interpreter")
+    number = system.kernel.vmlinux.types().find_id(Kind.FUNC, function)
+    request = ProgLoad(
+        ProgType.LSM,
+        encode(assemble("r0 = 0\nexit")),
+        license,
+        expected_attach_type=AttachType.LSM_MAC,
+        attach_btf_id=number,
+        log_level=1,
+    )
+    if not message:
+        system.close(system.bpf(request).fd)
+        return
+    with pytest.raises(ProgramRefused) as refused:
+        system.bpf(request)
+    assert refused.value.errno == errno.EINVAL
+    assert refused.value.log == message.format(number) + "\n"
