@@ -22,6 +22,7 @@ from minibcc.kernel.verifier import (
     stack,
     structures,
 )
+from minibcc.kernel.verifier.log import tnum_text
 from minibcc.kernel.verifier.operands import source, target
 from minibcc.kernel.verifier.state import (
     ANY_NUMBER,
@@ -45,7 +46,6 @@ from minibcc.kernel.verifier.state import (
     Register,
     kind_name,
     number,
-    undecided,
 )
 from minibcc.kernel.verifier.values import (
     sign_extend,
@@ -92,7 +92,12 @@ def read_memory(
         if low == high and base.range.known:
             return stack.read(walk, frame, low, size, wanted)
         if not wanted:
-            raise undecided("atomic operations at a variable place of the stack")
+            where = tnum_text(base.range.bits)
+            message = (
+                "variable offset stack pointer cannot be passed into helper function;"
+                f" var_off={where} off={inside} size={size}"
+            )
+            raise Refused(EACCES, "verify/bad-pointer", message)
         dynptrs.unread(frame, register, base, low, high + size, size)
         return stack.read_somewhere(walk, frame, low, high + size)
     if kind == MAP_VALUE:
@@ -197,65 +202,66 @@ def write_memory(
 def store(walk: Walk, insn: Instruction) -> None:
     size = _SIZES[insn.code & 0x18]
     if insn.code & 7 == opcodes.ST:
-        base = source(walk, insn.dst)
-        value = -1
+        _store(walk, insn, size, -1)
     elif insn.code & 0xE0 == opcodes.ATOMIC:
         atomic(walk, insn, size)
-        return
     else:
         source(walk, insn.src)
-        base = source(walk, insn.dst)
-        value = insn.src
+        _store(walk, insn, size, insn.src)
+
+
+def _store(walk: Walk, insn: Instruction, size: int, value: int) -> None:
+    base = source(walk, insn.dst)
     walk.written = 0
     write_memory(walk, base, insn.dst, insn.off, size, insn, value)
     walk.stack_notes.wrote(walk.state, walk.slot, walk.written)
     walk.save_access(base.kind)
 
 
-def _atomic_place(base: Register, register: int) -> None:
+def _atomic_place(base: Register, register: int, load: bool = False) -> None:
     if base.kind in (CTX, PACKET, PACKET_META, FLOW_KEYS, *SOCKETS):
-        message = f"BPF_ATOMIC stores into R{register} {kind_name(base.kind)} is not allowed"
+        kind = kind_name(base.kind)
+        message = f"BPF_ATOMIC stores into R{register} {kind} is not allowed"
+        if load:
+            message = f"BPF_ATOMIC loads from R{register} {kind} is not allowed"
         raise Refused(EACCES, "verify/bad-pointer", message)
 
 
 def atomic(walk: Walk, insn: Instruction, size: int) -> None:
-    """Read, change and write back at once; acquire and release are a load and a store."""
-    if insn.imm in (opcodes.LOAD_ACQUIRE, opcodes.STORE_RELEASE):
-        number_, other = (
-            (insn.src, insn.dst) if insn.imm == opcodes.LOAD_ACQUIRE else (insn.dst, insn.src)
-        )
-        if insn.imm == opcodes.STORE_RELEASE:
-            source(walk, other)
-        base = source(walk, number_)
+    """Read, change and write back at once; acquire and release are a load and a store. All of
+    them must be aligned."""
+    strict, walk.strict = walk.strict, True
+    try:
         if insn.imm == opcodes.LOAD_ACQUIRE:
-            target(walk, other)
-        _atomic_place(base, number_)
-        if insn.imm == opcodes.STORE_RELEASE:
-            write_memory(walk, base, number_, insn.off, size, insn, other)
+            load(walk, insn)
+            # As Linux does, when the load is done: it may have replaced the pointer.
+            _atomic_place(walk.registers[insn.src], insn.src, load=True)
+        elif insn.imm == opcodes.STORE_RELEASE:
+            source(walk, insn.src)
+            _store(walk, insn, size, insn.src)
+            _atomic_place(walk.registers[insn.dst], insn.dst)
         else:
-            value = read_memory(walk, base, number_, insn.off, size, insn)
-            if size < 8 and value.kind == SCALAR:
-                value = value._replace(range=truncate(value.range, size))
-            walk.registers[other] = value
-        walk.save_access(base.kind)
-        return
+            _exchange(walk, insn, size)
+    finally:
+        walk.strict = strict
+
+
+def _exchange(walk: Walk, insn: Instruction, size: int) -> None:
     source(walk, insn.src)
     base = source(walk, insn.dst)
     if insn.imm == opcodes.CMPXCHG:
         source(walk, 0)
     _atomic_place(base, insn.dst)
-    strict, walk.strict = walk.strict, True
     fetched = insn.imm & opcodes.FETCH
     loaded = 0 if insn.imm == opcodes.CMPXCHG else insn.src
     if fetched:
         target(walk, loaded)
         walk.registers[loaded] = ANY_NUMBER
         base = walk.registers[insn.dst]
-    try:
-        value = read_memory(walk, base, insn.dst, insn.off, size, insn, bool(fetched))
-        write_memory(walk, base, insn.dst, insn.off, size, insn, -2)
-    finally:
-        walk.strict = strict
+    value = read_memory(walk, base, insn.dst, insn.off, size, insn, False)
+    if fetched:
+        value = read_memory(walk, base, insn.dst, insn.off, size, insn)
+    write_memory(walk, base, insn.dst, insn.off, size, insn, -2)
     if fetched:
         if value.kind == SCALAR and size < 8:
             value = value._replace(range=truncate(value.range, size))

@@ -28,6 +28,7 @@ from minibcc.kernel.verifier.state import (
     Register,
     is_null,
     number,
+    spilled,
 )
 from minibcc.kernel.verifier.values import ZERO
 
@@ -117,7 +118,8 @@ def write(walk: Walk, frame: Frame, offset: int, size: int, insn: Instruction, s
 def write_somewhere(
     walk: Walk, frame: Frame, low: int, high: int, insn: Instruction, source: int
 ) -> None:
-    """Stores at any of the offsets ``[low, high)``: every slot there may have changed."""
+    """Stores at any of the offsets ``[low, high)``: every slot there may have changed, but for a
+    zero that is stored where only zeros are."""
     register = walk.state.frame.registers[source] if source >= 0 else None
     zero = (register is not None and is_null(register)) or (source == -1 and not insn.imm)
     zero_used = False
@@ -125,13 +127,18 @@ def write_somewhere(
         dynptrs.overwritten(walk, frame, index)
     for offset in range(low, high):
         index, byte = (-offset - 1) >> 3, (-offset - 1) % 8
-        types = bytearray(frame.stack.get(index, EMPTY)[0])
+        walk.touch(frame, index)
+        slot = frame.stack.get(index, EMPTY)
+        held = spilled(slot)
+        types = bytearray(slot[0])
+        if zero and types[byte] == SPILL and held is not None and is_null(held):
+            zero_used = True
+            continue
         if zero and types[byte] == ZEROED:
             zero_used = True
         else:
             types[byte] = MISC
         frame.stack[index] = bytes(types).replace(_SPILL, _MISC), None
-        walk.touch(frame, index)
     if zero_used and source >= 0:
         walk.mark_precise(source)
 
