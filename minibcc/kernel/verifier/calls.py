@@ -18,6 +18,7 @@ from minibcc.kernel.verifier import (
     callbacks,
     context,
     dynptrs,
+    form,
     frames,
     grants,
     kptrs,
@@ -154,7 +155,8 @@ def call(walk: Walk, insn: Instruction) -> None:
         raise undecided("kernel functions (kfuncs)")
     else:
         _helper(walk, insn)
-        walk.slot += 1
+        if insn.imm != form.TAIL_CALL:
+            walk.slot += 1
 
 
 # --- helpers ----------------------------------------------------------------------------------
@@ -226,8 +228,21 @@ def _helper(walk: Walk, insn: Instruction) -> None:
     walk.registers[0] = _result(walk, state)
     if facts is not None:
         _fits(walk, facts, row)
-    if row.name in context.CHANGES_PACKET:
+    if row.name == "tail_call":
+        _tail_call(walk)
+    elif row.name in context.CHANGES_PACKET:
         context.forget_packet(walk)
+
+
+def _tail_call(walk: Walk) -> None:
+    """Of the main program it has no end that matters here; in a function, what it calls returns to
+    the function's caller."""
+    if len(walk.state.frames) == 1:
+        walk.slot += 1
+        return
+    walk.fork(walk.slot + 1)
+    context.forget_packet(walk)
+    frames.leave_early(walk, ANY_NUMBER)
 
 
 def _may_be_given(facts: MapFacts, row: Helper) -> None:

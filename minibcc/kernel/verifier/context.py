@@ -29,6 +29,7 @@ from minibcc.kernel.verifier.state import (
     TRUSTED,
     Refused,
     Register,
+    number,
     pointer,
     undecided,
 )
@@ -114,9 +115,9 @@ CHANGES_PACKET = {
     "l4_csum_replace", "xdp_adjust_head", "xdp_adjust_meta", "xdp_adjust_tail", "msg_pull_data",
     "msg_push_data", "msg_pop_data", "lwt_push_encap", "lwt_seg6_store_bytes",
     "lwt_seg6_adjust_srh", "lwt_seg6_action", "sk_skb_change_head", "store_hdr_opt",
-    "load_hdr_opt",
+    "load_hdr_opt", "tail_call",
 }  # fmt: skip
-"""Helpers after which pointers into the packet are none any more."""
+"""Helpers after which pointers into the packet are none any more; a tail call may call them all."""
 
 
 def table(walk: Walk) -> Context:
@@ -211,7 +212,7 @@ def legacy(walk: Walk) -> None:
 
 
 def packet_load(walk: Walk, insn: Instruction) -> None:
-    """LD_ABS and LD_IND: R6 is the context; what is outside the packet ends the program with 0."""
+    """LD_ABS and LD_IND: R6 is the context; what is outside the packet ends the function with 0."""
     from minibcc.kernel.verifier import frames
 
     legacy(walk)
@@ -221,11 +222,16 @@ def packet_load(walk: Walk, insn: Instruction) -> None:
         raise Refused(
             EINVAL, "verify/argument-type", "at the time of BPF_LD_ABS|IND R6 != pointer to skb"
         )
-    if insn.code & 0xE0 == 0x40:
+    if insn.code & 0xE0 == opcodes.IND:
         source(walk, insn.src)
     grants.unmodified(context, 6)
     clear_caller_saved(walk)
     walk.registers[0] = ANY_NUMBER
+    if len(walk.state.frames) == 1:
+        walk.slot += 1
+    else:
+        walk.fork(walk.slot + 1)
+        frames.leave_early(walk, number(0))
 
 
 def entry(walk: Walk, frame: Frame) -> None:

@@ -1,8 +1,8 @@
 """How much stack a program needs, over all chains of its calls.
 
 Mirrors ``check_max_stack_depth`` of kernel/bpf/verifier.c: with a private stack (tracing programs
-on x86-64) each function of 64 bytes or more has a stack of its own; otherwise the frames of a chain
-share 512 bytes.
+on x86-64, unless they make tail calls) each function of 64 bytes or more has a stack of its own;
+otherwise the frames of a chain share 512 bytes.
 """
 
 from __future__ import annotations
@@ -57,9 +57,16 @@ def _deepest(
         )
     size = max(1, walk.depths[number]) + 15 & ~15 if walk.depths[number] else 0
     program = walk.program
-    private = size >= _PRIVATE_MINIMUM and (
-        program.prog_type in _PRIVATE
-        or (program.prog_type == ProgType.TRACING and program.attach_type != AttachType.TRACE_ITER)
+    private = (
+        size >= _PRIVATE_MINIMUM
+        and not walk.shape.tail
+        and (
+            program.prog_type in _PRIVATE
+            or (
+                program.prog_type == ProgType.TRACING
+                and program.attach_type != AttachType.TRACE_ITER
+            )
+        )
     )
     total = above if private else above + size
     if total > STACK_SIZE or size > STACK_SIZE:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from minibcc.abi.bpf import MapType, Pseudo
 from minibcc.isa import opcodes
-from minibcc.kernel.verifier import callbacks, context, memory, pointers, stack
+from minibcc.isa.instruction import LD_IMM64
+from minibcc.kernel.verifier import callbacks, memory, pointers, stack
 from minibcc.kernel.verifier.arithmetic import (
     ADD,
     ARSH,
@@ -196,10 +197,7 @@ def _with_pointer(
 
 
 def _immediate(walk: Walk, insn: Instruction) -> None:
-    """64-bit constants, maps, functions; and the packet loads of classic BPF."""
-    if insn.code & 0xE0 != opcodes.IMM:
-        context.packet_load(walk, insn)
-        return
+    """64-bit constants, maps, functions."""
     target(walk, insn.dst)
     slot = walk.slot
     if insn.src == Pseudo.VALUE:
@@ -224,7 +222,6 @@ _OF_CLASS: dict[int, Effect] = {
     opcodes.LDX: memory.load,
     opcodes.ST: memory.store,
     opcodes.STX: memory.store,
-    opcodes.LD: _immediate,
 }
 _ARITHMETIC: dict[int, Effect] = {
     MOV | opcodes.K: _set,
@@ -237,7 +234,10 @@ _ARITHMETIC: dict[int, Effect] = {
 EFFECTS = tuple(
     _ARITHMETIC.get(code & 0xF8, _binary)
     if code & 7 in (opcodes.ALU, opcodes.ALU64)
+    else _immediate
+    if code == LD_IMM64
     else _OF_CLASS.get(code & 7)
     for code in range(256)
 )
-"""The transfer function of each opcode; None for jumps."""
+"""The transfer function of each opcode; None for jumps, and for the packet loads of classic BPF,
+which may end a function."""

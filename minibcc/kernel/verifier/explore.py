@@ -293,7 +293,10 @@ class Walk:
             context.legacy(self)
 
     def _jump(self, insn: Instruction) -> bool:
-        """A jump, call or exit; whether its path ends there."""
+        """A jump, call or exit, or a load that may be an exit; whether its path ends there."""
+        if insn.code & 7 == LD:
+            context.packet_load(self, insn)
+            return False
         self.jumps += 1
         if insn.code == _CALL:
             calls.call(self, insn)
@@ -403,8 +406,7 @@ class Walk:
         count = reads(insn, lambda call: calls.argument_count(self.program, call))
         mask = writes(insn) if insn.code != _CALL else 1
         shown = members((count if insn.code != _CALL else 0) | mask)
-        number = state.frame.number
-        slots = [index for frame, index in self._touched if frame == number]
+        slots = [index for _, index in self._touched]  # Linux notes no frame with them
         self._touched.clear()
         if shown or slots:
             self.log.after(self.slot, state_text(state, state.frame, shown, slots))

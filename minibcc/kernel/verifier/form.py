@@ -14,6 +14,7 @@ from errno import E2BIG, EBADF, EINVAL, EPROTO
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapType, ProgFlags, Pseudo
+from minibcc.btf.types import Enum, Int, strip
 from minibcc.isa import opcodes
 from minibcc.isa.instruction import LD_IMM64
 from minibcc.kernel.verifier.fields import compatible
@@ -21,6 +22,7 @@ from minibcc.kernel.verifier.state import Refused, undecided
 from minibcc.records import Record
 
 if TYPE_CHECKING:
+    from minibcc.btf.types import Func
     from minibcc.isa.instruction import Instruction
     from minibcc.kernel.verifier.contract import MapFacts, Source
     from minibcc.kernel.verifier.log import Log
@@ -32,7 +34,7 @@ _EXIT = opcodes.JMP | opcodes.EXIT
 _JA = opcodes.JMP | opcodes.JA
 _JA32 = opcodes.JMP32 | opcodes.JA
 _MAY_GOTO = opcodes.JMP | opcodes.JCOND
-_TAIL_CALL = 12
+TAIL_CALL = 12
 COMPARED, REACHED = 1, 2
 CALLBACKS = {164: "for_each_map_elem", 180: "find_vma", 181: "loop", 209: "user_ringbuf_drain"}
 """Helpers that call back before they return."""
@@ -133,7 +135,7 @@ def _check_jumps(shape: Shape) -> None:
         end = shape.starts[number + 1]
         for slot in range(start, end):
             insn = insns[slot]
-            if insn.code == _CALL and insn.src == 0 and insn.imm == _TAIL_CALL:
+            if insn.code == _CALL and insn.src == 0 and insn.imm == TAIL_CALL:
                 shape.tail.add(number)
             if insn.code & 7 == opcodes.LD and insn.code & 0xE0 in (opcodes.ABS, opcodes.IND):
                 shape.packet.add(number)
@@ -148,8 +150,15 @@ def _check_jumps(shape: Shape) -> None:
 
 
 def _check_functions(shape: Shape, program: Source) -> None:
-    """func_info, where there is one, names the very functions that there are."""
+    """func_info, where there is one, names the very functions that there are; it is needed for
+    functions whose caller may see a result that they did not give."""
+    early = (("LD_ABS", shape.packet - {0}), ("tail_call", shape.tail - {0}))
     if not program.functions:
+        for number in sorted(shape.packet | shape.tail):
+            for name, where in early:
+                if number in where:
+                    message = f"{name} is not allowed in subprogs without BTF"
+                    raise Refused(EINVAL, "verify/bad-function", message)
         return
     starts = [start for start, _ in program.functions]
     message = ""
@@ -159,6 +168,17 @@ def _check_functions(shape: Shape, program: Source) -> None:
         message = "func_info BTF section doesn't match subprog layout in BPF program"
     if message:
         raise Refused(EINVAL, "verify/bad-function", message)
+    for number, (_, func) in enumerate(program.functions):
+        for name, where in early:
+            if number in where and not _gives_number(func):
+                message = f"{name} is only allowed in functions that return 'int'."
+                raise Refused(EINVAL, "verify/bad-function", message)
+
+
+def _gives_number(func: Func) -> bool:
+    """``btf_type_is_small_int`` or an enum."""
+    result = strip(func.proto.result)
+    return isinstance(result, Enum) or (isinstance(result, Int) and result.size <= 8)
 
 
 def _resolve(shape: Shape, program: Source) -> None:

@@ -84,6 +84,12 @@ def opened(walk: Walk, state: State, start: int) -> Frame:
     return Frame(walk.shape.function_at(start), state.frame, walk.slot)
 
 
+def leave_early(walk: Walk, result: Register) -> None:
+    """Ends a function with `result` before its exit: a tail call, a load from beyond the packet."""
+    walk.registers[0] = result
+    _close(walk)
+
+
 def leave(walk: Walk) -> bool:
     """An exit; whether it ends the path."""
     state = walk.state
@@ -91,6 +97,14 @@ def leave(walk: Walk) -> bool:
         leaks(walk, "BPF_EXIT instruction in main prog")
         _check_result(walk)
         return True
+    _close(walk)
+    walk.returned()
+    return False
+
+
+def _close(walk: Walk) -> None:
+    """Goes back to where a function was called."""
+    state = walk.state
     callee, caller = state.frames[-1], state.frames[-2]
     result = callee.registers[0]
     if result.kind & BASE == STACK:
@@ -112,8 +126,6 @@ def leave(walk: Walk) -> bool:
             prune.widen(earlier, state)
     walk.enter(state)
     walk.slot = back
-    walk.returned()
-    return False
 
 
 def _callback_result(walk: Walk, callback: Callback) -> None:
@@ -125,10 +137,13 @@ def _callback_result(walk: Walk, callback: Callback) -> None:
 
 
 def leaks(walk: Walk, where: str) -> None:
-    """Nothing that was acquired may be left."""
+    """Nothing that was acquired may be left by the main program; a function may leave it to its
+    caller, but for a lock."""
     if not walk.state.references:
         return
     locks.unlocked(walk, f"{where} cannot be used inside bpf_spin_lock-ed region")
+    if len(walk.state.frames) > 1:
+        return
     references = walk.state.references
     lines = [f"Unreleased reference id={held.id} alloc_insn={held.slot}" for held in references]
     raise Refused(

@@ -9,16 +9,17 @@ Mirrors ``mark_chain_precision`` and ``backtrack_insn`` of kernel/bpf/verifier.c
 
 from __future__ import annotations
 
+from errno import EFAULT
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MAX_CALL_FRAMES
 from minibcc.isa import opcodes
 from minibcc.isa.opcodes import ALU, ALU64, CALL, EXIT, JMP, JMP32, LD, LDX, STX
 from minibcc.kernel.verifier.arithmetic import END, MOV, NEG
-from minibcc.kernel.verifier.form import CALLBACKS
+from minibcc.kernel.verifier.form import CALLBACKS, TAIL_CALL
 from minibcc.kernel.verifier.log import state_text
 from minibcc.kernel.verifier.requires import ARGUMENTS, members, writes
-from minibcc.kernel.verifier.state import EMPTY, SCALAR, SPILL, Link
+from minibcc.kernel.verifier.state import EMPTY, SCALAR, SPILL, Link, Refused
 
 if TYPE_CHECKING:
     from minibcc.isa.instruction import Instruction
@@ -63,6 +64,8 @@ def matters(insn: Instruction) -> int:
     if kind in (JMP, JMP32):
         if operation == EXIT or (operation == CALL and insn.src == 1) or calls_back(insn):
             return _ALWAYS
+        if is_tail_call(insn):
+            return _ALWAYS
         if operation == CALL:
             return 0b11_1111
         branch = operation not in (opcodes.JA, opcodes.JCOND) and insn.code & opcodes.X
@@ -73,6 +76,10 @@ def matters(insn: Instruction) -> int:
 def calls_back(insn: Instruction) -> bool:
     """Whether it is the call of a helper that calls a function of the program."""
     return insn.code == _CALL and not insn.src and insn.imm in CALLBACKS
+
+
+def is_tail_call(insn: Instruction) -> bool:
+    return insn.code == _CALL and not insn.src and insn.imm == TAIL_CALL
 
 
 def _is_call(walk: Walk, slot: int) -> bool:
@@ -339,23 +346,41 @@ def _back_atomic(insn: Instruction, link: Link, wanted: _Wanted) -> None:
             wanted.slots[link.frame] |= 1 << link.spill
 
 
+def _at_entry(wanted: _Wanted, what: str) -> None:
+    """At a function's beginning only its arguments can still be wanted. Linux gets lost where a
+    load from beyond the packet ended a function: it takes that for the caller's code, and so comes
+    to the call with the caller's registers."""
+    frame = wanted.frame
+    others, slots = wanted.registers[frame] & ~ARGUMENTS, wanted.slots[frame]
+    if others:
+        message = f"verifier bug: {what} unexpected regs {others:x}"
+    elif slots:
+        message = f"verifier bug: {what} leftover stack slots {slots:x}"
+    elif frame == 0:
+        message = "verifier bug: subprog exit from frame 0"
+    else:
+        return
+    raise Refused(EFAULT, "verify/bad-function", message)
+
+
 def _back_jump(walk: Walk, insn: Instruction, slot: int, after: int, wanted: _Wanted) -> None:
     frame = wanted.frame
     operation = insn.code & 0xF0
     if operation == CALL:
         if calls_back(insn) and after != slot + 1:
-            if wanted.registers[frame] & ~ARGUMENTS or wanted.slots[frame] or frame == 0:
-                raise _Unclear
+            _at_entry(wanted, "callback")
             wanted.registers[frame] = 0  # what the helper gave to the function
             wanted.frame -= 1
             return
         if insn.src != 1 or walk.is_global(slot + insn.imm + 1):
+            if is_tail_call(insn) and after != slot + 1:
+                wanted.frame += 1  # it ended the function that it is in
+                frame = wanted.frame
             if wanted.registers[frame] & 0b11_1110:
                 raise _Unclear
             wanted.registers[frame] &= ~1
             return
-        if wanted.registers[frame] & ~0b11_1110 or frame == 0:
-            raise _Unclear
+        _at_entry(wanted, "static subprog")
         wanted.registers[frame - 1] |= wanted.registers[frame]
         wanted.registers[frame] = 0
         wanted.frame -= 1
