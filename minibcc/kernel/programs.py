@@ -88,6 +88,7 @@ def load(kernel: Kernel, request: ProgLoad) -> Loaded:
             has_btf=btf is not None,
             log_level=request.log_level,
             attach_func=attach_func,
+            attach_id=request.attach_btf_id,
             others=others,
         ),
         kernel.environment,

@@ -159,6 +159,23 @@ def test_security_hooks(hook: Func, text: str, message: str) -> None:
     assert (verdict.refusal.message if verdict.refusal else "") == message
 
 
+@pytest.mark.parametrize(
+    ("func", "gpl", "message"),
+    [
+        (OPEN, True, "attach_btf_id 7 points to wrong type name do_open"),
+        (OPEN, False, "LSM programs must have a GPL compatible license"),
+        (HOOK, False, "LSM programs must have a GPL compatible license"),
+    ],
+)
+def test_what_is_no_security_hook(func: Func, gpl: bool, message: str) -> None:
+    """The live kernel is built without them: the words are those of Linux's source."""
+    code = tuple(assemble("r0 = 0\nexit"))
+    source = Source(code, ProgType.LSM, AttachType.LSM_MAC, gpl=gpl, attach_func=func, attach_id=7)
+    verdict = verify(source, KERNEL)
+    assert verdict.refusal is not None
+    assert (verdict.errno, verdict.refusal.message) == (errno.EINVAL, message)
+
+
 class Live:
     """The types of the kernel that this machine runs."""
 

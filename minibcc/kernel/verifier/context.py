@@ -234,11 +234,25 @@ def packet_load(walk: Walk, insn: Instruction) -> None:
         frames.leave_early(walk, number(0))
 
 
+def _hook(walk: Walk) -> None:
+    """An LSM program is for one of the security hooks (``bpf_lsm_verify_prog``)."""
+    func = walk.program.attach_func
+    if not walk.program.gpl:
+        message = "LSM programs must have a GPL compatible license"
+        raise Refused(EINVAL, "verify/gpl-only", message)
+    if func is not None and not func.name.startswith("bpf_lsm_"):
+        number = walk.program.attach_id
+        message = f"attach_btf_id {number} points to wrong type name {func.name}"
+        raise Refused(EINVAL, "verify/bad-function", message)
+
+
 def entry(walk: Walk, frame: Frame) -> None:
     """The registers at a program's start."""
     traced = walk.program.prog_type in _TRACED and walk.program.attach_func is not None
     if traced and walk.program.attach_type == AttachType.LSM_CGROUP:
         raise undecided("LSM programs of a cgroup")
+    if walk.program.prog_type == ProgType.LSM:
+        _hook(walk)
     if traced:
         structures.ready(walk)
     elif not table(walk).fields:

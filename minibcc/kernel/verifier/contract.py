@@ -60,6 +60,8 @@ class Source(Record):
     something else, with EINVAL). `gpl` is whether its licence is
     compatible. `functions` are (first slot, BTF function) of func_info, `lines` those of
     line_info; `has_btf` is whether the program came with BTF. `log_level` is `LogLevel`.
+    `attach_func` is the kernel's function or tracepoint that it is for, `attach_id` that one's
+    number in the kernel's BTF.
     """
 
     instructions: tuple[Instruction, ...]
@@ -73,6 +75,7 @@ class Source(Record):
     has_btf: bool = False
     log_level: int = 0
     attach_func: Func | None = None
+    attach_id: int = 0
     others: frozenset[int] = frozenset()
 
 
