@@ -48,7 +48,6 @@ class Attachment:
         self.program = program
         self._layout = layout
         self._wanted = wanted
-        self._busy = False
         program.hold()
         self._detachers = [kernel.machine.hooks.attach(point, self.fired) for point in points]
 

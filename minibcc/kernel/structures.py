@@ -46,9 +46,12 @@ def serve(kernel: Kernel) -> None:
 
 def _map(kernel: Kernel, number: int) -> Parts:
     map = kernel.maps.find(number)
-    if map is None:
-        return None
-    values: Values = {
+    return None if map is None else [("bpf_map", map_values(map))]
+
+
+def map_values(map: Map) -> Values:
+    """What is known of a map, by the fields of ``struct bpf_map``."""
+    return {
         "map_type": map.type,
         "key_size": map.key_size,
         "value_size": map.value_size,
@@ -64,7 +67,6 @@ def _map(kernel: Kernel, number: int) -> Parts:
         "usercnt.counter": map.users,
         "frozen": map.frozen,
     }
-    return [("bpf_map", values)]
 
 
 def _program(kernel: Kernel, number: int) -> Parts:

@@ -121,27 +121,15 @@ class Map(KernelObject):
         self.address = self.memory.allocate(HEADER_SIZE, private=True)
 
     def expose(self) -> None:
-        """Writes the fields of ``struct bpf_map`` that programs may read at the map's address, as
-        far as they are known here."""
+        """Writes ``struct bpf_map``, as it is now and as far as it is known, at the map's address,
+        for programs that read its fields."""
+        from minibcc.kernel.structures import map_values
+        from minibcc.machine.structures import fill
+
         struct = self.kernel.machine.type("bpf_map")
-        if not isinstance(struct, Struct):
-            return
-        known = {
-            "map_type": self.type,
-            "key_size": self.key_size,
-            "value_size": self.value_size,
-            "max_entries": self.max_entries,
-            "map_flags": self.flags,
-            "id": self.id,
-        }
-        view = self.memory.view(self.address, HEADER_SIZE)
-        for member in struct.members:
-            data = self.name.encode() if member.name == "name" else b""
-            if member.name in known:
-                data = int(known[member.name]).to_bytes(4, "little")
-            start = member.offset // 8
-            if start + len(data) <= HEADER_SIZE:
-                view[start : start + len(data)] = data
+        if isinstance(struct, Struct):
+            data = fill(struct, map_values(self))[:HEADER_SIZE]
+            self.memory.view(self.address, len(data))[:] = data
 
     # --- creation -----------------------------------------------------------------------------
 
