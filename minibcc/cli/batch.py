@@ -11,6 +11,7 @@ A line out has ``id``, ``verdict`` (ACCEPT or REJECT), ``errno``, ``reason``, ``
 from __future__ import annotations
 
 import json
+from errno import EINVAL
 from time import perf_counter
 from typing import Any
 
@@ -35,15 +36,17 @@ def answer(line: str) -> dict[str, Any]:
     """The answer to one line; a line that cannot be understood is a REJECT that says so."""
     try:
         job = json.loads(line)
-        name = job.get("id")
-    except (ValueError, AttributeError) as wrong:
-        return _no(None, 22, f"not a JSON object: {wrong}", "") | {"processed": 0, "ms": 0.0}
+    except (ValueError, RecursionError) as wrong:
+        return _no(None, EINVAL, f"not a JSON object: {wrong}", "") | {"processed": 0, "ms": 0.0}
+    if not isinstance(job, dict):
+        return _no(None, EINVAL, "not a JSON object", "") | {"processed": 0, "ms": 0.0}
+    name = job.get("id")
     system = boot.current()
     opened: list[int] = []
     began = perf_counter()
     log = ""
     try:
-        maps = [_create(system, facts, opened) for facts in job.get("maps", ())]
+        maps = [_create(system, facts, opened) for facts in _items(job, "maps")]
         loaded = system.bpf(_request(job, maps))
         opened.append(loaded.fd)
         log = loaded.log
@@ -57,11 +60,11 @@ def answer(line: str) -> dict[str, Any]:
     except ProgramRefused as refused:
         log = refused.log
         message, code = _reason(refused)
-        out = _no(name, refused.errno or 22, message, code)
+        out = _no(name, refused.errno or EINVAL, message, code)
     except OSError as wrong:
-        out = _no(name, wrong.errno or 22, wrong.strerror or "", "")
-    except (ValueError, TypeError, LookupError, OverflowError) as wrong:
-        out = _no(name, 22, f"{type(wrong).__name__}: {wrong}", "")
+        out = _no(name, wrong.errno or EINVAL, wrong.strerror or "", "")
+    except _Wrong as wrong:
+        out = _no(name, EINVAL, str(wrong), "")
     finally:
         for fd in reversed(opened):
             system.close(fd)
@@ -86,15 +89,45 @@ def _no(name: Any, errno: int, reason: str, code: str) -> dict[str, Any]:
     return {"id": name, "verdict": "REJECT", "errno": errno, "reason": reason, "code": code}
 
 
-def _create(system: Any, facts: dict[str, Any], opened: list[int]) -> int:
+class _Wrong(ValueError):
+    """A line says what no program is."""
+
+
+def _number(job: dict[str, Any], name: str) -> int:
+    """A 32-bit number, 0 where there is none."""
+    value = job.get(name)
+    if value is None:
+        return 0
+    if type(value) is not int or not 0 <= value < 1 << 32:
+        raise _Wrong(f"{name} is no 32-bit number: {json.dumps(value)}")
+    return value
+
+
+def _items(job: dict[str, Any], name: str) -> list[Any]:
+    value = job.get(name)
+    if value is not None and not isinstance(value, list):
+        raise _Wrong(f"{name} is no list: {json.dumps(value)}")
+    return value or []
+
+
+def _text(job: dict[str, Any], name: str, otherwise: str) -> str:
+    value = job.get(name)
+    if value is not None and not isinstance(value, str):
+        raise _Wrong(f"{name} is no text: {json.dumps(value)}")
+    return otherwise if value is None else value
+
+
+def _create(system: Any, facts: Any, opened: list[int]) -> int:
     """A map, and before it the template that a map of maps is made with."""
+    if not isinstance(facts, dict):
+        raise _Wrong(f"a map is no JSON object: {json.dumps(facts)}")
     inner = _create(system, facts["inner"], opened) if facts.get("inner") else None
     request = MapCreate(
-        map_type=facts["type"],
-        key_size=facts.get("key_size", 0),
-        value_size=facts.get("value_size", 0),
-        max_entries=facts.get("max_entries", 0),
-        map_flags=facts.get("map_flags", 0),
+        map_type=_number(facts, "type"),
+        key_size=_number(facts, "key_size"),
+        value_size=_number(facts, "value_size"),
+        max_entries=_number(facts, "max_entries"),
+        map_flags=_number(facts, "map_flags"),
         inner_map_fd=inner,
     )
     fd: int = system.bpf(request)
@@ -103,19 +136,34 @@ def _create(system: Any, facts: dict[str, Any], opened: list[int]) -> int:
 
 
 def _request(job: dict[str, Any], maps: list[int]) -> ProgLoad:
-    slots = decode(bytes.fromhex(job["insns"]))
-    for slot, index in job.get("map_refs", ()):
-        insn = slots[slot]
-        if insn.code != LD_IMM64:
-            raise ValueError(f"slot {slot} is no 64-bit load")
+    try:
+        slots = decode(bytes.fromhex(_text(job, "insns", "")))
+    except _Wrong:
+        raise
+    except ValueError as wrong:
+        raise _Wrong(f"insns: {wrong}") from None
+    for pair in _items(job, "map_refs"):
+        if not isinstance(pair, list) or [type(part) for part in pair] != [int, int]:
+            raise _Wrong(f"map_refs: no slot and index of a map: {json.dumps(pair)}")
+        slot, index = pair
+        insn = slots[slot] if 0 <= slot < len(slots) else None
+        if insn is None or insn.code != LD_IMM64:
+            raise _Wrong(f"map_refs: slot {slot} is no 64-bit load")
+        if not 0 <= index < len(maps):
+            raise _Wrong(f"map_refs: there is no map {index}, there are {len(maps)}")
         src = insn.src if insn.src == Pseudo.MAP_VALUE else Pseudo.MAP_FD
         slots[slot] = insn._replace(src=src, imm=maps[index])
+    kind = _number(job, "prog_type")
+    try:
+        prog_type = ProgType(kind)
+    except ValueError:
+        raise _Wrong(f"there is no program type {kind}") from None
     return ProgLoad(
-        prog_type=ProgType(job["prog_type"]),
+        prog_type=prog_type,
         insns=encode(slots),
-        license=job.get("license", "GPL"),
-        expected_attach_type=job.get("expected_attach_type", 0),
-        prog_flags=job.get("prog_flags", 0),
+        license=_text(job, "license", "GPL"),
+        expected_attach_type=_number(job, "expected_attach_type"),
+        prog_flags=_number(job, "prog_flags"),
         log_level=int(LogLevel.STATS),
         log_size=LOG_SIZE,
     )

@@ -189,8 +189,41 @@ def test_batch(minibcc):
     assert [row["verdict"] for row in rows] == (
         ["ACCEPT", "REJECT", "REJECT", "ACCEPT", "ACCEPT", *["REJECT"] * 5]
     )
-    assert [row["errno"] for row in rows] == [0, 13, 13, 0, 0, 22, 22, 22, 22, 22]
+    assert [row["errno"] for row in rows] == [0, 13, 13, 0, 0, 22, 22, 22, 7, 22]
     assert rows[1]["reason"] == "R0 !read_ok"
     assert [row["code"] for row in rows[1:3]] == ["verify/uninitialised", "verify/null-deref"]
     assert [row["processed"] for row in rows[:4]] == [2, 1, 5, 6]
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_batch_says_what_is_wrong_with_a_line(minibcc):
+    code = "r0 = 0\nexit"
+    wrong = {
+        "[1]": "not a JSON object",
+        "[" * 100_000: "not a JSON object: maximum recursion depth exceeded",
+        json.dumps({"insns": "zz"}): "insns: non-hexadecimal number",
+        json.dumps({"insns": 5}): "insns is no text: 5",
+        json.dumps({"insns": "b7"}): "insns: 1 bytes are no whole number",
+        _line(code, "xdp"): 'prog_type is no 32-bit number: "xdp"',
+        _line(code, 99): "there is no program type 99",
+        _line(code, prog_flags=-1): "prog_flags is no 32-bit number: -1",
+        _line(code, license=5): "license is no text: 5",
+        _line(code, maps=5): "maps is no list: 5",
+        _line(code, maps=[5]): "a map is no JSON object: 5",
+        _line(code, maps=[{**HASH, "inner": 7}]): "a map is no JSON object: 7",
+        _line(code, maps=[{**HASH, "key_size": "4"}]): 'key_size is no 32-bit number: "4"',
+        _line(code, map_refs=[5]): "map_refs: no slot and index of a map: 5",
+        _line(code, map_refs=[[0, 0]]): "map_refs: slot 0 is no 64-bit load",
+        _line(code, map_refs=[[9, 0]]): "map_refs: slot 9 is no 64-bit load",
+        _line(
+            LOOKUP + code, map_refs=[[-7, 0]], maps=[HASH]
+        ): "map_refs: slot -7 is no 64-bit load",
+        _line(LOOKUP + code, map_refs=[[0, 3]]): "map_refs: there is no map 3, there are 0",
+        _line(LOOKUP + code, map_refs=[[0, -1]], maps=[HASH]): "map_refs: there is no map -1,",
+    }
+    status, out, err = minibcc("verify", "--batch", stdin="\n".join(wrong))
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert (status, err, len(rows)) == (0, "", len(wrong))
+    for row, reason in zip(rows, wrong.values(), strict=True):
+        assert (row["verdict"], row["errno"]) == ("REJECT", 22)
+        assert row["reason"].startswith(reason)
