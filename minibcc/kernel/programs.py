@@ -74,7 +74,6 @@ def load(kernel: Kernel, request: ProgLoad) -> Loaded:
         btf = kernel.descriptors.object(request.prog_btf_fd, BtfObject)
     functions = _functions(request, btf)
     attach_func = _attach_function(kernel, request)
-    check_hook(request, attach_func, gpl=gpl)
     verdict = verify(
         Source(
             instructions=tuple(instructions),
@@ -220,30 +219,9 @@ def check_sleepable(request: ProgLoad) -> None:
     elif kind == ProgType.SYSCALL:
         message = "Syscall programs can only be sleepable"
     if message:
-        raise _refused(request, "load/not-sleepable", message)
-
-
-def _refused(request: ProgLoad, code: str, message: str) -> ProgramRefused:
-    """For a program of which the verifier need not see an instruction."""
-    log = f"{message}\n" if request.log_level else ""
-    return ProgramRefused(EINVAL, os.strerror(EINVAL), log, Refusal(code, -1, message))
-
-
-HOOK = "bpf_lsm_"
-"""What precedes a security hook's name in the name of the function that programs attach to."""
-
-
-def check_hook(request: ProgLoad, function: Func | None, *, gpl: bool) -> None:
-    """``bpf_lsm_verify_prog``: programs of type LSM are for security hooks and under the GPL."""
-    if request.prog_type != ProgType.LSM or function is None:
-        return
-    if not gpl:
-        message = "LSM programs must have a GPL compatible license"
-        raise _refused(request, "load/not-a-hook", message)
-    if not function.name.startswith(HOOK):
-        number = request.attach_btf_id
-        message = f"attach_btf_id {number} points to wrong type name {function.name}"
-        raise _refused(request, "load/not-a-hook", message)
+        refusal = Refusal("load/not-sleepable", -1, message)
+        log = f"{message}\n" if request.log_level else ""
+        raise ProgramRefused(EINVAL, os.strerror(EINVAL), log, refusal)
 
 
 def _maps(

@@ -136,4 +136,4 @@ def test_programs_of_security_hooks(function, license, message):
     with pytest.raises(ProgramRefused) as refused:
         system.bpf(request)
     assert refused.value.errno == errno.EINVAL
-    assert refused.value.log == message.format(number) + "\n"
+    assert message.format(number) + "\n" in refused.value.log
