@@ -13,15 +13,16 @@ from __future__ import annotations
 import json
 from errno import EINVAL
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from minibcc import boot
-from minibcc.abi.bpf import LogLevel, ProgType, Pseudo
+from minibcc.abi.bpf import LogLevel, MapType, ProgType, Pseudo
 from minibcc.abi.requests import MapCreate, ProgLoad, ProgramRefused
 from minibcc.cli.verify import figures
 from minibcc.isa.instruction import LD_IMM64, decode, encode
 
 LOG_SIZE = 1 << 16
+_Kind = TypeVar("_Kind", MapType, ProgType)
 
 
 def run(text: str) -> int:
@@ -103,6 +104,13 @@ def _number(job: dict[str, Any], name: str) -> int:
     return value
 
 
+def _kind(kinds: type[_Kind], what: str, number: int) -> _Kind:
+    try:
+        return kinds(number)
+    except ValueError:
+        raise _Wrong(f"there is no {what} type {number}") from None
+
+
 def _items(job: dict[str, Any], name: str) -> list[Any]:
     value = job.get(name)
     if value is not None and not isinstance(value, list):
@@ -123,7 +131,7 @@ def _create(system: Any, facts: Any, opened: list[int]) -> int:
         raise _Wrong(f"a map is no JSON object: {json.dumps(facts)}")
     inner = _create(system, facts["inner"], opened) if facts.get("inner") else None
     request = MapCreate(
-        map_type=_number(facts, "type"),
+        map_type=_kind(MapType, "map", _number(facts, "type")),
         key_size=_number(facts, "key_size"),
         value_size=_number(facts, "value_size"),
         max_entries=_number(facts, "max_entries"),
@@ -153,13 +161,8 @@ def _request(job: dict[str, Any], maps: list[int]) -> ProgLoad:
             raise _Wrong(f"map_refs: there is no map {index}, there are {len(maps)}")
         src = insn.src if insn.src == Pseudo.MAP_VALUE else Pseudo.MAP_FD
         slots[slot] = insn._replace(src=src, imm=maps[index])
-    kind = _number(job, "prog_type")
-    try:
-        prog_type = ProgType(kind)
-    except ValueError:
-        raise _Wrong(f"there is no program type {kind}") from None
     return ProgLoad(
-        prog_type=prog_type,
+        prog_type=_kind(ProgType, "program", _number(job, "prog_type")),
         insns=encode(slots),
         license=_text(job, "license", "GPL"),
         expected_attach_type=_number(job, "expected_attach_type"),

@@ -211,6 +211,7 @@ def test_batch_says_what_is_wrong_with_a_line(minibcc):
         _line(code, maps=5): "maps is no list: 5",
         _line(code, maps=[5]): "a map is no JSON object: 5",
         _line(code, maps=[{**HASH, "inner": 7}]): "a map is no JSON object: 7",
+        _line(code, maps=[{**HASH, "type": 999}]): "there is no map type 999",
         _line(code, maps=[{**HASH, "key_size": "4"}]): 'key_size is no 32-bit number: "4"',
         _line(code, map_refs=[5]): "map_refs: no slot and index of a map: 5",
         _line(code, map_refs=[[0, 0]]): "map_refs: slot 0 is no 64-bit load",
