@@ -57,6 +57,29 @@ def test_a_state_that_is_too_narrow_is_noticed(bench: Bench) -> None:
         bench.try_out(source, witness, verdict, range(2))
 
 
+def test_a_load_that_extends_the_sign_makes_no_copy() -> None:
+    """Linux 6.18 lets this pass and read 4 GiB above the stack: it links the loaded number to the
+    spilled one, so that 0xffffffff beside -1 passes for 0xffffffff beside itself."""
+    code = (
+        I(0x61, 9, 1, 64),  # r9 = a u32 of the context
+        I(0x7B, 10, 9, -40),
+        I(0x81, 7, 10, -40),  # r7 = (s32) r9
+        I(0xB4, 2, imm=0x7FFFFFFF),
+        I(0x2D, 9, 2, 2),  # if r9 > r2: r7 is negative
+        I(0xB7),
+        I(0x95),
+        I(0x77, 7, imm=32),
+        I(0x0F, 7, 10),
+        I(0x79, 0, 7, -40),
+        I(0x95),
+    )
+    refusal = verify(Source(code, ProgType.SCHED_CLS), generate.HERE).refusal
+    assert refusal is not None
+    assert "(0x0; 0xffffffff)+0+-40" in refusal.message
+    low = I(0x57, 9, imm=0x7FFFFFFF)  # where no sign is there to extend, it is a copy
+    assert verify(Source((code[0], low, *code[1:]), ProgType.SCHED_CLS), generate.HERE).accepted
+
+
 SMALL = st.sampled_from((0, 1, 2, 3, 4, 8, 16, 25, 131, -1, -8, -16))
 
 

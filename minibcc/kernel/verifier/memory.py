@@ -67,6 +67,10 @@ def load(walk: Walk, insn: Instruction) -> None:
     size = _SIZES[insn.code & 0x18]
     value = read_memory(walk, base, insn.src, insn.off, size, insn)
     if size < 8 and value.kind == SCALAR:
+        if signed and value.range.umax >> (8 * size - 1):
+            # Another number than what was spilled. Linux 6.18 takes it for a copy, and so -1 for
+            # 0xffffffff; not followed, since what passes here may run as native code.
+            value = value._replace(id=0, off=0, ahead=0)
         cut = sign_extend(value.range, size) if signed else truncate(value.range, size)
         value = value._replace(range=cut)
     walk.registers[insn.dst] = value
