@@ -151,9 +151,22 @@ class _Report:
                 continue
             labels.pop((span.file, span.line), None)
             labels[span.file, span.line] = Label(span, text)
+        slot = self._locked() if self.name == "verify/lock" else -1
+        locked = self.lines.at(slot) if slot >= 0 else None
+        if locked is not None and locked != primary:
+            labels[locked.file, locked.line] = Label(locked, "locked here")
         if not any(mark.branch for mark in marks):
             self._last_branch(labels, primary)
         return primary, list(labels.values())[-MOST_LABELS:]
+
+    def _locked(self) -> int:
+        """The slot at which the path took the lock that it holds, -1 if it holds none."""
+        slot = -1
+        for step in self.story.steps:
+            called = re.search(r"call bpf_spin_(\w+)", step.text)
+            if called and step.slot != self.story.slot:
+                slot = step.slot if called[1].startswith("lock") else -1
+        return slot
 
     def _mark(self, mark: Mark, slot: int) -> str:
         """``index is 0 to 31``; for a branch also where it leads."""
