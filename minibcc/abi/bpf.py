@@ -291,4 +291,5 @@ TAG_SIZE = 8
 MAX_INSNS = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS: instructions that the verifier processes
 STACK_SIZE = 512  # MAX_BPF_STACK
 MAX_CALL_FRAMES = 8
+MAX_SUBPROGS = 256  # BPF_MAX_SUBPROGS: functions of a program, the main one among them
 MAX_TAIL_CALLS = 33

@@ -11,7 +11,15 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from minibcc.abi.bpf import STACK_SIZE, MapFlags, MapType, Pseudo, PseudoCall
+from minibcc.abi.bpf import (
+    MAX_INSNS,
+    MAX_SUBPROGS,
+    STACK_SIZE,
+    MapFlags,
+    MapType,
+    Pseudo,
+    PseudoCall,
+)
 from minibcc.btf.types import size_of
 from minibcc.compiler import elf
 from minibcc.compiler.lower.module import SECTION, Lowered
@@ -135,6 +143,16 @@ class _Linker:
             )
         )
 
+    def _refuse_size(self, main: Function, needed: str, most: str) -> None:
+        self.problems.append(
+            error(
+                "type/program-size",
+                f"{main.name} has {needed}, and Linux takes {most} in a program",
+                main.span,
+                help=("write what is alike as a loop, or go on in another program by a tail call",),
+            )
+        )
+
     # --- one program ---
 
     def _assemble(self, main: Function) -> Draft:
@@ -155,6 +173,12 @@ class _Linker:
                     pending.append((at, callee))
                     if callee not in waiting:
                         waiting.append(callee)
+        for count, most, what in (
+            (len(waiting), MAX_SUBPROGS, "functions"),
+            (len(insns), MAX_INSNS, "instructions"),
+        ):
+            if count > most:
+                self._refuse_size(main, f"{count:,} {what}", f"{most:,}")
         for at, callee in pending:
             imm = starts[callee] - at - 1
             src = Pseudo.FUNC if insns[at].code == LD_IMM64 else PseudoCall.CALL

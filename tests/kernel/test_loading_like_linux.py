@@ -69,6 +69,13 @@ FORBIDDEN = (ProgType.TRACING, ProgType.EXT, ProgType.LSM, ProgType.LIRC_MODE2)
 """Types that the kernel of a test machine may lack, or refuse to everybody."""
 
 
+@pytest.mark.parametrize("others", (255, 256))
+def test_number_of_functions(bodies, others):
+    code = "".join(f"call other{n}\n" for n in range(others)) + "r0 = 0\nexit\n"
+    code += "".join(f"other{n}:\nr0 = 0\nexit\n" for n in range(others))
+    compare(bodies, ProgLoad(ProgType.KPROBE, encode(assemble(code))))
+
+
 @pytest.mark.parametrize("prog_type", [n for n in range(36) if n not in FORBIDDEN])
 def test_program_and_attach_types(bodies, prog_type):
     unlike = []

@@ -100,7 +100,7 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         self._packs: dict[int, int] = {}
         self._pack_changes = packs
         self._attributes: dict[int, list[Attribute]] = {}
-        self._depth = 0
+        self._chain: tuple[Any, Any] = (None, None)  # a declarator and its last modifier
         self._broken = False
         self._nested = False  # a missing '}' has been reported where the next function begins
         self._wanted = ""
@@ -391,6 +391,25 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
             inside = self._parse_expression()
         self._expect("RPAREN")
         return c_ast.TypeOf(token.value, inside, token)
+
+    def _type_modify_decl(self, decl: Any, modifier: Any) -> Any:
+        """As pycparser's, but the end of a declarator that grows is kept, not looked for again:
+        ``x[1][1]...`` takes the time of its length, not of its square."""
+        end = modifier
+        while end.type:
+            end = end.type
+        known, last = self._chain
+        if isinstance(decl, c_ast.TypeDecl):
+            end.type, head = decl, modifier
+        else:
+            head = decl
+            if decl is not known:
+                last = decl
+                while not isinstance(last.type, c_ast.TypeDecl):
+                    last = last.type
+            end.type, last.type = last.type, modifier
+        self._chain = head, end
+        return head
 
     def _parse_init_declarator(self, id_only: bool = False) -> Any:
         declarator = self._parse_id_declarator() if id_only else self._parse_declarator()

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from errno import E2BIG, EBADF, EINVAL, EPROTO
 from typing import TYPE_CHECKING
 
-from minibcc.abi.bpf import MapType, ProgFlags, Pseudo
+from minibcc.abi.bpf import MAX_SUBPROGS, MapType, ProgFlags, Pseudo
 from minibcc.btf.types import Enum, Int, strip
 from minibcc.isa import opcodes
 from minibcc.isa.instruction import LD_IMM64
@@ -123,6 +123,8 @@ def _functions(insns: tuple[Instruction, ...]) -> list[int]:
             if not 0 <= start < len(insns):
                 raise malformed(slot, "call to invalid destination", "verify/bad-jump")
             starts.add(start)
+            if len(starts) > MAX_SUBPROGS:
+                raise Refused(E2BIG, "verify/call-depth", "too many subprograms")
         elif insn.code == _CALL and insn.src == 2:
             raise undecided("kernel functions (kfuncs)")
     return [*sorted(starts), len(insns)]

@@ -15,6 +15,7 @@ from minibcc.errors import CompileError
 CODES = (
     "type/wide-arithmetic",
     "type/atomic-result",
+    "type/program-size",
     "type/undefined-function",
     "type/unbounded-text",
     "type/undefined",

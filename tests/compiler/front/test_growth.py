@@ -52,6 +52,7 @@ FORMS = {
     "messages": (_F, 'bpf_trace_printk("%%d\\n", %d);\n', "return 0; }"),
     "elements": ("static const int v[] = {", "%d, ", "}; " + _F + "return v[ctx->di & 1]; }"),
     "attributes": ("int x ", "__attribute__((aligned(8))) ", "; " + _F + "return x; }"),
+    "dimensions": ("int x", "[1]", "; " + _F + "return 0; }"),
     "pieces of a string": ("static const char s[] = ", '"a%d" ', "; " + _F + "return s[1]; }"),
     "mistakes": ("", "int g%d(void *ctx) { return nothing; }\n", ""),
     "forgotten semicolons": (_F + "int a = 0;\n", "a++\n", "return a; }"),
