@@ -30,6 +30,9 @@ _BODY = 3
 class Statements(Initializers):
     """Analyses statements."""
 
+    externs: list[tuple[tree.Variable, Any]]
+    """Variables that some declaration says are defined elsewhere, and that declaration."""
+
     if TYPE_CHECKING:  # what file level knows of
 
         def function_declaration(self, node: Any, name: str, type: Type | None) -> None: ...
@@ -120,7 +123,8 @@ class Statements(Initializers):
         if "extern" in node.storage:
             entity = self.lookup(name)
             if entity is None:
-                self.fail("type/extern", f"nothing defines '{name}'", node)
+                entity = self.scopes[0][name] = self.variable(node, name, type, "global")
+                self.externs.append((entity, node))
             self.declare(name, entity)
             return []
         variable = self.variable(

@@ -39,7 +39,7 @@ class Units(Statements):
     """Analyses a text."""
 
     def run(self) -> Unit:
-        self._externs: list[tuple[Variable, Any]] = []
+        self.externs: list[tuple[Variable, Any]] = []
         for node in self.syntax.nodes:
             form = self._FILE_LEVEL.get(type(node).__name__)
             try:
@@ -47,7 +47,7 @@ class Units(Statements):
                     form(self, node)
             except Wrong:
                 pass
-        for variable, node in self._externs:
+        for variable, node in self.externs:
             if variable not in self.variables:
                 self.report(
                     "type/extern",
@@ -252,7 +252,7 @@ class Units(Statements):
             variable.initial = initial
             self._check_constant(initial)
         if "extern" in node.storage and node.init is None:
-            self._externs.append((variable, node))
+            self.externs.append((variable, node))
             return
         self._defined(variable, node)
         if variable not in self.variables:

@@ -40,3 +40,12 @@ def test_examples(target: Target, code: str) -> None:
 def test_some_nesting_compiles(target: Target) -> None:
     some = "int f(void *ctx) { return " + "-(" * 150 + "1" + ")" * 150 + "; }"
     assert compile(some, target, cache=False).programs
+
+
+def test_a_block_may_declare_what_is_defined_below(target: Target) -> None:
+    text = "int f(void *ctx) { extern int x; return x; }\n"
+    [data] = compile(text + "int x = 3;", target, cache=False).maps
+    assert (data.name, data.initial) == (".data", b"\3\0\0\0")
+    for mistake, code in (("", "type/extern"), ("long x = 3;", "type/redefined")):
+        with pytest.raises(CompileError, match=code):
+            compile(text + mistake, target, cache=False)
