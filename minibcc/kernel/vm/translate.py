@@ -336,9 +336,6 @@ class Translator(Writer):
         else:
             new = self.new(f"{row.op.removeprefix('fetch_')} {kind} {old}, {operand}")
         if fetches(row):
-            # Before the store: in a loop of one block, LLVM's FastISel takes a load whose only use
-            # comes behind a store of what it was the time before to feed that store, and puts it
-            # behind (FastISel::tryToFoldLoad follows uses through the loop's phi).
             self.values[insn.src] = self.widen(old, size)
         self.store(new, pointer, size)
 
