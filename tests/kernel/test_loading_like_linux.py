@@ -212,7 +212,7 @@ def test_descriptors_of_another_kind(bodies):
         assert answers[0] == answers[1], request
 
 
-PIN = f"/sys/fs/bpf/minibcc-path-{os.getpid()}"
+PIN = "/sys/fs/bpf/minibcc-path-PID"
 PATHS = [
     *("", "relative", "/tmp/minibcc", "/sys/fs/bpf", "/sys/fs/bpf/", "/sys/fs/bpf/."),
     *(f"{PIN}.txt", f"{PIN}/below", f"/sys/fs/bpf/{'x' * 256}", f"/sys/fs/bpf/{'x' * 5000}"),
@@ -225,16 +225,17 @@ PATHS = [
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: repr(path)[:40])
 def test_paths_of_pins(bodies, path):
     """Where there is a pin already, a pin can be, and be found again."""
+    pin, path = (text.replace("PID", str(os.getpid())) for text in (PIN, path))
     answers = []
     for system in bodies:
         fd = system.bpf(MapCreate(MapType.ARRAY, 4, 4, 1))
         try:
-            system.bpf(ObjPin(PIN, fd))
+            system.bpf(ObjPin(pin, fd))
             answers.append((answer(system, ObjPin(path, fd)), answer(system, ObjGet(path))))
         finally:
             system.close(fd)
-            if os.path.exists(PIN):
-                os.unlink(PIN)
+            if os.path.exists(pin):
+                os.unlink(pin)
     assert answers[1] == answers[0]
 
 
