@@ -13,8 +13,8 @@ from minibcc.compiler import arithmetic as c
 if TYPE_CHECKING:
     from minibcc.btf.types import Type
 
-# v void, p pointer, i int, l long, u unsigned long, s unsigned short, w unsigned int, q unsigned
-# long long, L long long, b bool
+# v void, p pointer, c unsigned char, i int, l long, u unsigned long, s unsigned short, w unsigned
+# int, q unsigned long long, L long long, b bool
 _LETTERS: dict[str, Type | None] = {
     "v": None,
     "p": c.VOID_POINTER,
@@ -22,6 +22,7 @@ _LETTERS: dict[str, Type | None] = {
     "l": c.LONG,
     "L": c.LLONG,
     "u": c.ULONG,
+    "c": c.UCHAR,
     "s": c.USHORT,
     "w": c.UINT,
     "q": c.ULLONG,
@@ -50,6 +51,9 @@ _ROWS = {
     "labs": "ll",
     "llabs": "LL",
 }
+for _letter, _bits in zip("cswq", (8, 16, 32, 64), strict=True):
+    _ROWS |= {f"rotate{side}{_bits}": _letter * 3 for side in ("left", "right")}
+    _ROWS[f"bitreverse{_bits}"] = _letter * 2
 for _name in ("clz", "ctz", "popcount", "parity", "ffs"):
     _ROWS |= {_name: "iw", _name + "l": "iu", _name + "ll": "iq"}
 

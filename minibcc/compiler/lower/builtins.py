@@ -199,6 +199,20 @@ class Builtins(Expressions):
         swapped = self.value(f"call {ir} {function}({ir} {operand})")
         return self.resize(swapped, bits, kind.bits, False)
 
+    def _reverse(self, e: Call, used: bool) -> str:
+        ir = f"i{self.kind(e.type).bits}"
+        (operand,) = self._operands(e)
+        function = self.intrinsic(f"llvm.bitreverse.{ir}", ir, ir)
+        return self.value(f"call {ir} {function}({ir} {operand})")
+
+    def _rotate(self, e: Call, used: bool) -> str:
+        """As far as the count says, modulo the width."""
+        ir = f"i{self.kind(e.type).bits}"
+        operand, count = self._operands(e)
+        name = f"llvm.fsh{'l' if 'left' in _name(e) else 'r'}.{ir}"
+        function = self.intrinsic(name, ir, ir, ir, ir)
+        return self.value(f"call {ir} {function}({ir} {operand}, {ir} {operand}, {ir} {count})")
+
     def _count_bits(self, e: Call, used: bool) -> str:
         """clz, ctz, popcount, parity, ffs, in the argument's width; undefined for 0 as in GNU C
         (clz and ctz), which LLVM is told."""
@@ -449,6 +463,12 @@ Builtins.table = {
     "strncmp": Builtins._compare_text,
     "strlen": Builtins._length,
     **{f"bswap{bits}": Builtins._swap for bits in (16, 32, 64)},
+    **{f"bitreverse{bits}": Builtins._reverse for bits in (8, 16, 32, 64)},
+    **{
+        f"rotate{side}{bits}": Builtins._rotate
+        for side in ("left", "right")
+        for bits in (8, 16, 32, 64)
+    },
     **{
         name + suffix: Builtins._count_bits
         for name in ("clz", "ctz", "popcount", "parity", "ffs")

@@ -47,6 +47,29 @@ def test_bits(name: str, expected: object, value: int) -> None:
 
 
 @kernel
+@pytest.mark.parametrize("value", (0, 1, 0x80, 0xF1, 0x8001, 0xDEAD_BEEF, 0x8000_0000))
+@pytest.mark.parametrize(
+    ("bits", "type"), ((8, c.U8), (16, c.U16), (32, c.UINT), (64, c.U64)), ids=repr
+)
+def test_rotations_and_the_other_order(bits: int, type: Type, value: int) -> None:
+    """A count may be larger than the width."""
+    value &= (1 << bits) - 1
+    if value >> 31:
+        value, shown = value - (1 << 32), value | (0xFFFF_FFFF_0000_0000 if bits == 64 else 0)
+    else:
+        shown = value
+    for count in (0, 1, 5, bits - 1, bits, bits + 3):
+        for side, by in (("left", count % bits), ("right", -count % bits)):
+            name = f"__builtin_rotate{side}{bits}"
+            turned = c.builtin(name, type, wide(value, type), wide(count, type))
+            expected = (shown << by | shown >> (bits - by)) & ((1 << bits) - 1)
+            assert run(low(turned)) == u32(expected), (side, count)
+    reversed_ = int(f"{shown:0{bits}b}"[::-1], 2)
+    swapped = c.builtin(f"__builtin_bitreverse{bits}", type, wide(value, type))
+    assert run(low(swapped)) == u32(reversed_)
+
+
+@kernel
 def test_bits_of_64() -> None:
     value = c.op("|", c.op("<<", wide(5, c.U64), c.number(40)), wide(0, c.U64))
     total = c.op(
