@@ -287,7 +287,28 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         attributes = self._claim(start, brace)
         node = super()._parse_function_definition(spec, decl)
         self._give(node.decl, attributes)
+        if node.param_decls:
+            self._declare_old_parameters(node)
         return self._cover(node, start)
+
+    def _declare_old_parameters(self, node: Any) -> None:
+        """``f(a, b) int a, b; {...}`` as ``f(int a, int b) {...}``."""
+        declared = {each.name: each for each in node.param_decls}
+        arguments = node.decl.type.args
+        names = [each.name for each in arguments.params] if arguments else []
+        for name in [*declared, *names]:
+            if name not in declared or name not in names:
+                where = "in the list of parameters" if name in declared else "behind the list"
+                self._reporter.error(
+                    "parse/old-parameters",
+                    f"'{name}' is not declared {where}",
+                    (declared[name].coord if name in declared else node.decl.coord).span,
+                    help=["write the types into the list: f(int a, int b)"],
+                )
+                raise ParseError(name)
+        if arguments:
+            arguments.params = [declared[name] for name in names]
+        node.param_decls = None
 
     def _parse_table_macro(self) -> Any:
         """``BPF_HASH(name, key, leaf, size)``: arguments are types, names, numbers or strings."""
@@ -379,6 +400,12 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         return self._cover(node, start)
 
     def _parse_identifier_list(self) -> Any:
+        """Names alone are parameters if declarations follow, else a type is missing."""
+        tokens, end = self._stream.tokens, self._stream.index
+        while tokens[end].type in ("ID", "COMMA"):
+            end += 1
+        if tokens[end].type == "RPAREN" and self._starts_declaration(tokens[end + 1]):
+            return super()._parse_identifier_list()
         self._wanted = "declaration"
         return self._parse_error("", None)
 
