@@ -25,6 +25,9 @@ _MAX_COMPARED = 64
 """Words that a comparison of known size compares without a loop."""
 
 
+_TURNS = {"rotateleft": "fshl", "rotateright": "fshr", "bitreverse": "bitreverse"}
+
+
 class Builtins(Expressions):
     """Lowers calls of builtins."""
 
@@ -199,19 +202,13 @@ class Builtins(Expressions):
         swapped = self.value(f"call {ir} {function}({ir} {operand})")
         return self.resize(swapped, bits, kind.bits, False)
 
-    def _reverse(self, e: Call, used: bool) -> str:
-        ir = f"i{self.kind(e.type).bits}"
-        (operand,) = self._operands(e)
-        function = self.intrinsic(f"llvm.bitreverse.{ir}", ir, ir)
-        return self.value(f"call {ir} {function}({ir} {operand})")
-
-    def _rotate(self, e: Call, used: bool) -> str:
-        """As far as the count says, modulo the width."""
-        ir = f"i{self.kind(e.type).bits}"
-        operand, count = self._operands(e)
-        name = f"llvm.fsh{'l' if 'left' in _name(e) else 'r'}.{ir}"
-        function = self.intrinsic(name, ir, ir, ir, ir)
-        return self.value(f"call {ir} {function}({ir} {operand}, {ir} {operand}, {ir} {count})")
+    def _turn(self, e: Call, used: bool) -> str:
+        """Rotations, by a count modulo the width, and the bits in the other order."""
+        ir, values = f"i{self.kind(e.type).bits}", self._operands(e)
+        values = [*values[:-1], *values]  # what is turned is both halves
+        intrinsic = _TURNS[_name(e).removeprefix("__builtin_").rstrip("123468")]
+        function = self.intrinsic(f"llvm.{intrinsic}.{ir}", ir, *[ir] * len(values))
+        return self.value(f"call {ir} {function}({', '.join(f'{ir} {v}' for v in values)})")
 
     def _count_bits(self, e: Call, used: bool) -> str:
         """clz, ctz, popcount, parity, ffs, in the argument's width; undefined for 0 as in GNU C
@@ -463,12 +460,7 @@ Builtins.table = {
     "strncmp": Builtins._compare_text,
     "strlen": Builtins._length,
     **{f"bswap{bits}": Builtins._swap for bits in (16, 32, 64)},
-    **{f"bitreverse{bits}": Builtins._reverse for bits in (8, 16, 32, 64)},
-    **{
-        f"rotate{side}{bits}": Builtins._rotate
-        for side in ("left", "right")
-        for bits in (8, 16, 32, 64)
-    },
+    **{f"{name}{bits}": Builtins._turn for name in _TURNS for bits in (8, 16, 32, 64)},
     **{
         name + suffix: Builtins._count_bits
         for name in ("clz", "ctz", "popcount", "parity", "ffs")

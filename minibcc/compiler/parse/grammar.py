@@ -295,19 +295,22 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
         """``f(a, b) int a, b; {...}`` as ``f(int a, int b) {...}``."""
         declared = {each.name: each for each in node.param_decls}
         arguments = node.decl.type.args
-        names = [each.name for each in arguments.params] if arguments else []
-        for name in [*declared, *names]:
-            if name not in declared or name not in names:
+        named = {each.name: each for each in arguments.params} if arguments else {}
+        for name in [*declared, *named]:
+            if name not in declared or name not in named:
                 where = "in the list of parameters" if name in declared else "behind the list"
+                at = (declared if name in declared else named)[name].coord
                 self._reporter.error(
                     "parse/old-parameters",
                     f"'{name}' is not declared {where}",
-                    (declared[name].coord if name in declared else node.decl.coord).span,
+                    at.span,
                     help=["write the types into the list: f(int a, int b)"],
                 )
-                raise ParseError(name)
+                kind = c_ast.TypeDecl(name, [], None, c_ast.IdentifierType(["int"], at), coord=at)
+                made = c_ast.Decl(name, [], [], [], [], kind, None, None, at)
+                declared.setdefault(name, made)  # so that its uses are no mistakes as well
         if arguments:
-            arguments.params = [declared[name] for name in names]
+            arguments.params = [declared[name] for name in named]
         node.param_decls = None
 
     def _parse_table_macro(self) -> Any:
