@@ -13,6 +13,7 @@ What is overridden, and why:
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -404,10 +405,11 @@ class Parser(CParser):  # type: ignore[misc]  # pycparser has no py.typed
 
     def _parse_identifier_list(self) -> Any:
         """Names alone are parameters if declarations follow, else a type is missing."""
-        tokens, end = self._stream.tokens, self._stream.index
-        while tokens[end].type in ("ID", "COMMA"):
-            end += 1
-        if tokens[end].type == "RPAREN" and self._starts_declaration(tokens[end + 1]):
+        behind = islice(self._stream.tokens, self._stream.index, None)
+        closing = next((token for token in behind if token.type not in ("ID", "COMMA")), None)
+        first = next(behind, None)
+        old = closing is not None and closing.type == "RPAREN" and first is not None
+        if old and self._starts_declaration(first):
             return super()._parse_identifier_list()
         self._wanted = "declaration"
         return self._parse_error("", None)
