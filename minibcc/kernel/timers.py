@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import PseudoCall
 from minibcc.isa.instruction import Instruction
+from minibcc.kernel.helpers.timing import WALL
+from minibcc.kernel.images import CALL, EXIT
 from minibcc.kernel.vm.execution import CODE, Image
 
 if TYPE_CHECKING:
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
 REALTIME, MONOTONIC, BOOTTIME = 0, 1, 7
 ABSOLUTE, PINNED = 1, 2
 MAX_CLOCKS = 16
-WALL = 1_700_000_000_000_000_000
-"""The wall clock at boot, ns since 1970."""
-CALL, EXIT = 0x85, 0x95
 PRELUDE = 2
 """Instructions that precede the program in a callback's image."""
 

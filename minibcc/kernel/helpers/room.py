@@ -47,6 +47,11 @@ def skb_adjust_room(run: Run, context: int, change: int, mode: int, flags: int, 
     length = packet.length - ETHERNET
     if change < 0 and (-change >= length or length + change < header):
         return -ENOTSUPP
+    return _change_room(run, packet, place, change)
+
+
+def _change_room(run: Run, packet: Packet, place: int, change: int) -> int:
+    """Zeros between the first `place` bytes and what follows them, or `change` bytes fewer."""
     head = packet.bytes(0, place)
     if packet.move_start(-change, clear=False):
         return -ENOMEM
@@ -74,14 +79,10 @@ def skb_change_proto(run: Run, context: int, protocol: int, flags: int, r4: int,
     change = HEADER_GROWTH if new == IPV6 else -HEADER_GROWTH
     if packet.length < ETHERNET - min(0, change):
         return -ENOMEM
-    head = packet.bytes(0, ETHERNET)
-    if packet.move_start(-change, clear=False):
-        return -ENOMEM
-    run.memory.view(packet.start, ETHERNET)[:] = head
-    if change > 0:
-        run.memory.view(packet.start + ETHERNET, change)[:] = bytes(change)
-    packet.field(PROTOCOL, protocol & 0xFFFF)
-    return 0
+    error = _change_room(run, packet, ETHERNET, change)
+    if not error:
+        packet.field(PROTOCOL, protocol & 0xFFFF)
+    return error
 
 
 REALTIME, TAI = 0, 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 from errno import EAFNOSUPPORT, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, EPERM
 from typing import TYPE_CHECKING
 
+from minibcc.kernel.helpers.packet import signed32
 from minibcc.kernel.helpers.registry import helper
 from minibcc.kernel.network import DEVICES
 
@@ -49,9 +50,7 @@ def check_mtu(run: Run, context: int, device: int, mtu: int, change: int, flags:
     packet = run.kernel.packets[run.context]
     given = run.memory.load(mtu, 4)
     run.memory.store(mtu, 4, DEVICE_MTU)
-    change &= MASK32
-    change -= change >> 31 << 32
-    length = (given or packet.length - 14) + change
+    length = (given or packet.length - 14) + signed32(change)
     return FRAGMENTATION_NEEDED if length > DEVICE_MTU else 0
 
 

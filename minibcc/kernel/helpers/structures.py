@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.btf.layout import Kind
 from minibcc.kernel.helpers.copying import read_kernel
+from minibcc.kernel.helpers.packet import signed32
 from minibcc.kernel.helpers.registry import helper
 from minibcc.machine.areas import area_at
 from minibcc.machine.memory import BadAddress
@@ -121,8 +122,7 @@ def get_retval(run: Run, r1: int, r2: int, r3: int, r4: int, r5: int) -> int:
 
 @helper("set_retval")
 def set_retval(run: Run, result: int, r2: int, r3: int, r4: int, r5: int) -> int:
-    result &= MASK32
-    run.kernel.retval = result - (result >> 31 << 32)
+    run.kernel.retval = signed32(result)
     return 0
 
 

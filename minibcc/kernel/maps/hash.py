@@ -162,11 +162,14 @@ class HashMap(Map):
         return self.entries.key(address - self.entries.value_at)
 
     def _drop(self, element: int) -> None:
+        self._drop_fields_from(self.entries.value(element))
+        self.entries.drop(element)
+
+    def _drop_fields_from(self, first: int) -> None:
+        """Of the values of all CPUs, if there are such fields."""
         if self.managed:
-            first = self.entries.value(element)
             for address in range(first, first + self.user_value_size, self.stride):
                 self.drop_fields(address)
-        self.entries.drop(element)
 
     def _prepare(self, key: bytes, flags: int) -> int:
         """The address that an update writes to, or a negative errno."""
@@ -217,9 +220,7 @@ class HashMap(Map):
     def write(self, key: bytes, value: bytes, flags: int) -> None:
         address = checked(self._prepare(key, flags))
         self.memory.view(address, len(value))[:] = value
-        if self.managed:
-            for place in range(address, address + len(value), self.stride):
-                self.drop_fields(place)
+        self._drop_fields_from(address)
 
     def next_key(self, key: bytes | None) -> bytes:
         """An unknown key starts over, as in Linux."""
