@@ -14,6 +14,7 @@ from minibcc.kernel.vm import engines
 from minibcc.kernel.vm.execution import Fault, Image, Run
 from minibcc.kernel.vm.interpreter import Interpreter
 from minibcc.kernel.vm.jit import Jit
+from minibcc.kernel.vm.lift import lift
 from minibcc.kernel.vm.memory import Arena
 from minibcc.kernel.vm.native import BEST, GOOD
 from tests.vm import rig
@@ -278,6 +279,21 @@ def test_auto_compiles_for_many_repetitions_at_once(arena):
     assert case.native.level == GOOD
     assert engine.repeat(case, Run(arena), (7,), 20_000_000) == 7
     assert case.native.level == BEST
+
+
+@pytest.mark.parametrize(
+    ("text", "loops"),
+    [
+        ("r0 = 1\nif r1 == 0 goto out\nr0 = 2\nout:\nexit", False),
+        ("r0 = 1\ngoto there\nback:\nr0 += 1\nexit\nthere:\nif r1 == 0 goto back\nexit", False),
+        ("r0 = 0\nagain:\nr0 += 1\nif r0 != 9 goto again\nexit", True),
+        ("r0 = 0\nagain:\nif r0 > 9 goto out\nr0 += 1\ngoto again\nout:\nexit", True),
+        ("r0 = 0\nagain:\nr0 += 1\nmay_goto out\ngoto again\nout:\nexit", True),
+        ("call f\nexit\nf:\nr0 = 0\nagain:\nr0 += 1\nif r0 != 9 goto again\nexit", True),
+    ],
+)
+def test_the_quick_code_generator_is_for_code_without_a_loop(text, loops):
+    assert lift(image(text, {})).loops is loops
 
 
 def test_better_code_may_replace_what_is_running(arena):

@@ -43,9 +43,9 @@ def made(monkeypatch):
     levels = []
     compile, careful = Session.compile, Session._careful
 
-    def counting(llvm, text, level):
+    def counting(llvm, text, level, **rest):
         levels.append(level)
-        return compile(llvm, text, level)
+        return compile(llvm, text, level, **rest)
 
     def counting_operations(llvm, text):
         levels.append("operations")
@@ -94,8 +94,8 @@ def test_a_second_kernel_compiles_nothing(cache, made, monkeypatch):
     case = Case()
     jit = case.system.kernel.engine
     jit.compile(case.image, BEST)
-    jit.compile(case.image, Level((), 0))
-    others = [BEST, "operations", Level((), 0)]
+    jit.compile(case.image, Level((), 0, 0))
+    others = [BEST, "operations", Level((), 0, 0)]
     assert made[4:] == others, "so are other levels"
     jit.compile(case.image, BEST)
     assert made[4:] == others

@@ -155,9 +155,9 @@ def test_better_code_is_where_calls_lead_from_then_on(monkeypatch):
     made = []
     compile = Session.compile
 
-    def counting(session, text, level):
+    def counting(session, text, level, **rest):
         made.append(level)
-        return compile(session, text, level)
+        return compile(session, text, level, **rest)
 
     monkeypatch.setattr(Session, "compile", counting)
     monkeypatch.setattr("minibcc.kernel.vm.jit.HOT_NS", 0)

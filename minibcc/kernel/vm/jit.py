@@ -318,7 +318,7 @@ class Jit:
 
         def make() -> Object:
             lifted = lift(image, llvm.header, debug=debug)
-            return Object(lifted.symbols, llvm.compile(lifted.text, level))
+            return Object(lifted.symbols, llvm.compile(lifted.text, level, loops=lifted.loops))
 
         keeps = image.program is not None and not debug
         symbols, code = llvm.objects.get(parts_of(image, level), make) if keeps else make()

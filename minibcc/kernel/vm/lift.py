@@ -49,11 +49,12 @@ _PARAMETERS = ", ".join(f"i64 %r{number}" for number in range(1, 6))
 
 class Lifted(Record):
     """A module of LLVM IR. `symbols` are those it imports, `functions` the slots of the functions
-    that it exports (``f0``, ...)."""
+    that it exports (``f0``, ...), `loops` whether a function may go on at what it came from."""
 
     text: str
     symbols: tuple[str, ...]
     functions: tuple[int, ...]
+    loops: bool
 
 
 def lift(image: Image, header: str = "", *, debug: bool = False) -> Lifted:
@@ -69,7 +70,8 @@ def lift(image: Image, header: str = "", *, debug: bool = False) -> Lifted:
     ]
     text = [header, _STATE, *map(_declare, symbols.items())]
     text += [*bodies, _ATTRIBUTES, *(debug_header(metadata) if debug else [])]
-    return Lifted("\n".join(text), ("state", "memset", "memmove", "memcpy", *symbols), image.starts)
+    imports = "state", "memset", "memmove", "memcpy", *symbols
+    return Lifted("\n".join(text), imports, image.starts, any(map(_loops, functions)))
 
 
 _STATE = f"@state = external global [{CELLS} x i64]"
@@ -136,6 +138,17 @@ def _declare(symbol: tuple[str, str]) -> str:
     name, signature = symbol
     result, _, parameters = signature.partition("(")
     return f"declare {result}@{name}({parameters} #0"
+
+
+def _loops(function: Function) -> bool:
+    """Whether a block goes on at one that does not come after it in reverse postorder, as in every
+    loop one does."""
+    places = {leader: place for place, leader in enumerate(function.blocks)}
+    return any(
+        places[following] <= places[leader]
+        for leader, block in function.blocks.items()
+        for following in block.successors
+    )
 
 
 def _needs_depth_check(functions: list[Function]) -> bool:

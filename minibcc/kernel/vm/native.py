@@ -27,18 +27,20 @@ NATIVE = sys.byteorder == "little" and sys.maxsize > 1 << 32
 
 class Level(Record):
     """How hard to try: function passes by llvmlite's names, or all that LLVM's own -O`optimize`
-    does, and the code generator's level."""
+    does; the code generator's level, and that for code without a loop."""
 
     passes: tuple[str, ...]
     codegen: int
+    straight: int
     optimize: int = 0
 
 
-GOOD = Level(("sroa", "simplify_cfg", "instruction_combine"), 1)
-"""Compiled soon: some 8 ms for 120 instructions; about as fast as Linux's own native code. A code
-generator's level of 0 would take 5, but it is not to be trusted: in a loop of one block it may move
-a load behind a store (FastISel::tryToFoldLoad follows a load's uses through the loop's phi)."""
-BEST = Level((), 3, 3)
+GOOD = Level(("sroa", "simplify_cfg", "instruction_combine"), 1, 0)
+"""Compiled soon: 120 instructions in some 5 ms without a loop, in some 8 with one; about as fast as
+Linux's own native code. For loops the code generator's level of 0 is not to be trusted: in one of a
+single block it may move a load behind a store (FastISel::tryToFoldLoad follows a load's uses
+through the loop's phi)."""
+BEST = Level((), 3, 3, 3)
 """For what runs all the time: loops are unrolled, done for several elements at once, or vanish.
 Takes three times as long to compile or more, and a third of the time to run (at most all of it)."""
 HOT_NS = 20_000_000
@@ -78,13 +80,15 @@ class Session:
             cpu=self.cpu, features=self.features, opt=level, reloc="pic", codemodel="small"
         )
 
-    def compile(self, text: str, level: Level) -> bytes:
-        """IR to an object. Raises RuntimeError if it is no valid IR, which is a bug of ours."""
+    def compile(self, text: str, level: Level, *, loops: bool = True) -> bytes:
+        """IR to an object; `loops` says whether it may have some. Raises RuntimeError if it is no
+        valid IR, which is a bug of ours."""
         module = self.llvm.parse_assembly(text)
         module.verify()
-        machine = self._machines.get(level.codegen)
+        codegen = level.codegen if loops else level.straight
+        machine = self._machines.get(codegen)
         if machine is None:
-            machine = self._machines[level.codegen] = self.machine(level.codegen)
+            machine = self._machines[codegen] = self.machine(codegen)
         pipeline = self._pipelines.get(level)
         if pipeline is None:
             pipeline = self._pipelines[level] = self._pipeline(machine, level)
