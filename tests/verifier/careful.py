@@ -14,6 +14,7 @@ import random
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import ProgType
+from minibcc.btf.types import Func, FuncProto, Int, Param, Ptr
 from minibcc.isa.instruction import Instruction
 from minibcc.kernel.verifier.contract import Source
 from tests.verifier.generate import ARRAY, HASH, MAPS, TYPES
@@ -26,6 +27,12 @@ I = Instruction  # noqa: E741  # programs are written in it, many on a line
 LOADS = {1: 0x71, 2: 0x69, 4: 0x61, 8: 0x79}
 STORES = {1: 0x73, 2: 0x6B, 4: 0x63, 8: 0x7B}
 NUMBERS = (7, 8, 9)
+_INT = Int("int", 4, signed=True)
+_PROGRAM = Func("program", FuncProto(_INT, (Param("context", Ptr(None)),)), 1)
+_CALLED = Func("called", FuncProto(_INT, ()), 0)
+"""What `call` calls, so that it may `leave`: without types, functions may not."""
+CONTEXT = -64
+"""Where on its stack a function keeps the context."""
 _OPERATIONS = (0x00, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0x80, 0x90, 0xA0, 0xC0)
 _SMALL = (0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 63, 255, -1, -2, -8, 0x7FFFFFFF, -0x80000000)
 _SHIFTS = (0x60, 0x70, 0xC0)
@@ -370,12 +377,13 @@ class _Writer:
             self.use(rng.choice((counter, other)), bounded=rng.random() < 0.4)
 
     def call(self) -> None:
-        """A function of the program: it gets a number and a place on the stack."""
+        """A function of the program: it gets a number, a place on the stack, and the context."""
         rng = self.rng
         if self.local:
             return
         self.add(I(0xBF, 1, self.any()), I(0xBF, 2, 10), I(0x07, 2, imm=-rng.choice((16, 24))))
-        self.add(I(0x7A, 10, 0, -16, 0), I(0x7A, 10, 0, -24, 3), I(0x85, src=1, imm=0x7FFF))
+        self.add(I(0x7A, 10, 0, -16, 0), I(0x7A, 10, 0, -24, 3))
+        self.add(I(0xBF, 3, 6), I(0x85, src=1, imm=0x7FFF))
         self.spilled.clear()
         if rng.random() < 0.7:
             self.add(I(0xBF, self.any(), 0))
@@ -386,6 +394,7 @@ class _Writer:
         outer, self.out, self.local = self.out, [], True
         self.spilled = set()
         self.add(I(0xBF, 7, 1), I(0xBF, 6, 2), I(0xB7, 8, imm=rng.choice(_SMALL)), I(0xBF, 9, 7))
+        self.add(I(0x7B, 10, 3, CONTEXT))
         for _ in range(rng.randrange(1, 3)):
             rng.choice((self.compute, self.move, self.through_stack, self.join, self.branch))()
         match rng.randrange(3):
@@ -393,11 +402,23 @@ class _Writer:
                 self.add(I(0x7B, 6, self.any(), 0))
             case 1:
                 self.add(I(0x79, self.any(), 6, 0))
+        if rng.random() < 0.6:
+            self.leave()
         if rng.random() < 0.4:
             self.add(I(0x57, 7, imm=15))
         self.add(I(0xBF, 0, self.any()), I(0x95))
         made, self.out, self.local = self.out, outer, False
         return made
+
+    def leave(self) -> None:
+        """What may end a function before its end: a tail call, a packet that is too short."""
+        if self.rng.random() < 0.5:
+            self.add(I(0x79, 1, 10, CONTEXT), I(0x18, 2, 1, 0, 5), I(0), I(0xBF, 3, self.any()))
+            self.add(I(0x85, imm=12))
+        else:
+            self.add(I(0x7B, 10, 6, CONTEXT - 8), I(0x79, 6, 10, CONTEXT))
+            self.legacy()
+            self.add(I(0x79, 6, 10, CONTEXT - 8))
 
     def record(self) -> None:
         """A ring buffer's record: reserved, written, submitted."""
@@ -472,19 +493,27 @@ class _Writer:
         kinds: tuple[Callable[[], None], ...] = (
             *(self.compute, self.compute, self.move, self.move, self.branch, self.branch),
             *(self.spill, self.fill, self.use, self.use, self.join, self.join, self.link),
-            *(self.through_stack, self.through_stack, self.loop, self.call, self.record),
+            *(self.through_stack, self.through_stack, self.loop, self.call, self.call, self.record),
             *(self.pointer_spill, self.other_helper, self.legacy, self.unknown),
         )
         for _ in range(rng.randrange(2, 6)):
             rng.choice(kinds)()
         self.add(I(0xB7, 0, imm=rng.choice((0, 1))), I(0x95))
         calls = [n for n, insn in enumerate(self.out) if insn.code == 0x85 and insn.src == 1]
+        functions: tuple[tuple[int, Func], ...] = ()
         if calls:
             end = len(self.out)
+            functions = (0, _PROGRAM), (end, _CALLED)
             for slot in calls:
                 self.out[slot] = self.out[slot]._replace(imm=end - slot - 1)
             self.out += self.callee()
-        return Source(tuple(self.out), self.prog_type, maps=MAPS)
+        return Source(
+            tuple(self.out),
+            self.prog_type,
+            maps=MAPS,
+            functions=functions,
+            has_btf=bool(functions),
+        )
 
 
 def beginning(rng: random.Random, prog_type: ProgType | None = None) -> Source:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from minibcc.abi.bpf import STACK_SIZE, MapType, ProgType
 from minibcc.abi.requests import MapCreate, MapUpdate, ProgLoad
 from minibcc.isa.instruction import encode
+from minibcc.isa.text import assemble
 from minibcc.kernel import images
 from minibcc.kernel.packets import PACKET_TYPES, Packet
 from minibcc.kernel.testrun import CONTEXT_SIZES
@@ -60,6 +61,12 @@ _LOOKUPS = (1, 195)
 """Helpers that give a value of the map in R1 (map_lookup_elem, map_lookup_percpu_elem)."""
 _RESERVE = 131
 """ringbuf_reserve."""
+_ANSWER = "r0 = 77777\nexit"
+_ELSEWHERE = {
+    ProgType.XDP: f"r2 = 4\ncall bpf_xdp_adjust_head#44\n{_ANSWER}",
+    ProgType.SCHED_CLS: f"r2 = 14\nr3 = 0\ncall bpf_skb_change_tail#38\n{_ANSWER}",
+}
+"""What tail calls lead to: the packet changes, and the answer is none of the program's own."""
 
 
 class Unsound(Exception):
@@ -330,6 +337,7 @@ class Bench:
         self.system = boot()
         self.kernel = self.system.kernel
         self.engine = Interpreter()
+        self.elsewhere: dict[ProgType, Image] = {}
         self.loops = interpreter.MAX_LOOPS
         interpreter.MAX_LOOPS = 5  # of a may_goto, instead of millions
         self.environment = Environment(cpus=self.kernel.cpus)
@@ -377,14 +385,29 @@ class Bench:
         request = ProgLoad(source.prog_type, encode(source.instructions))
         facts = replace(verdict.facts, dead=frozenset())
         program = images.build(self.kernel, request, source.instructions, self.maps, facts, None)
+        other = self._elsewhere(source.prog_type)
         checker = Checker(witness, self.by_address, self.direct)
         for seed in seeds:
             rng = random.Random(seed)
             self.fill(rng)
-            self._run(program, source.prog_type, checker, rng)
+            self._run(program.image, source.prog_type, checker, rng, other)
         return checker.checked
 
-    def _run(self, program: Any, kind: ProgType, checker: Checker, rng: random.Random) -> None:
+    def _elsewhere(self, kind: ProgType) -> Image:
+        """What a program's tail calls may lead to."""
+        image = self.elsewhere.get(kind)
+        if image is None:
+            source = Source(tuple(assemble(_ELSEWHERE.get(kind, _ANSWER))), kind)
+            request = ProgLoad(kind, encode(source.instructions))
+            facts = verify(source, self.environment).facts
+            assert facts is not None
+            program = images.build(self.kernel, request, source.instructions, {}, facts, None)
+            image = self.elsewhere[kind] = program.image
+        return image
+
+    def _run(
+        self, image: Image, kind: ProgType, checker: Checker, rng: random.Random, other: Image
+    ) -> None:
         kernel = self.kernel
         if kind in PACKET_TYPES:
             packet = Packet(kernel, kind, content(rng, rng.choice((14, 15, 18, 22, 34, 64, 200))))
@@ -394,12 +417,14 @@ class Bench:
             packet, load = None, None
             data = content(rng, min(256, CONTEXT_SIZES[kind])).ljust(CONTEXT_SIZES[kind], b"\0")
             context = kernel.contexts.place(data)
-        run = kernel.new_run(program.image, context, None, load)
+        run = kernel.new_run(image, context, None, load)
+        if rng.random() < 0.5:
+            run.tail_call = lambda *_: other
         chain = kernel.memory.push_stack()
         kernel.memory.pop_stack()
         checker.begin(context, chain + STACK_SIZE, packet, kernel.memory.load)
         try:
-            self.engine.run(program.image, run, (context,), checker)
+            self.engine.run(image, run, (context,), checker)
         finally:
             if packet is not None:
                 packet.close()
