@@ -16,6 +16,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from errno import EDQUOT, EFBIG, ENOSPC
 from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 WRONG: Final = 1
 USAGE: Final = 2
 BUG: Final = 3
+
+FULL: Final = (ENOSPC, EDQUOT, EFBIG)
+"""Why there may be no room for output."""
 
 COMMANDS: Final = {
     "run": ("minibcc.cli.run", "run a BCC script in a simulated kernel"),
@@ -54,7 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Importing makes many objects and no garbage: looking for it cost a tenth of a short run.
     gc.set_threshold(100_000)
     try:
-        return _dispatch(words)
+        status = _dispatch(words)
+        if sys.stdout is not None:  # as it is where the shell has closed it
+            sys.stdout.flush()
+        return status
     except UsageError as wrong:
         print(f"minibcc: {wrong}", file=sys.stderr)
         return USAGE
@@ -64,16 +71,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`): nothing is wrong. Python's own flush at the
-        # end must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()  # whoever read it has gone (`| head`): nothing is wrong
         return 0
-    except Exception:
+    except Exception as wrong:
+        if isinstance(wrong, OSError) and wrong.errno in FULL:
+            _give_up_output()
+            print(f"minibcc: {wrong.strerror}", file=sys.stderr)
+            return WRONG
         import traceback
 
         traceback.print_exc()
         print("minibcc: this is a bug in minibcc; please report it", file=sys.stderr)
         return BUG
+
+
+def _give_up_output() -> None:
+    """Nothing more is written, nor does Python's own flush at the end complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(words: list[str]) -> int:

@@ -158,5 +158,5 @@ def _status(code: Any) -> int:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        if not stream.closed:
+        if stream is not None and not stream.closed:
             stream.flush()

@@ -16,6 +16,7 @@ seconds (``--timeout``): an alarm ends the interpreter, a kill the child.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 SECONDS = 10
 """How long a program may run if nothing else is said."""
 ENGINES = ("interpreter", "jit")
+_PR_SET_PDEATHSIG = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,18 +61,22 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError("--timeout wants a number of seconds")
     machine: _Child | _Bare
     if arguments.unguarded:
+        _end_with_parent()
         machine = _Bare(arguments.engine, 0)
     elif arguments.engine == "jit" or (arguments.timeout and not _has_alarm()):
         machine = _Child(arguments.engine, arguments.timeout)
     else:
         machine = _Bare(arguments.engine, arguments.timeout)
+    given = sys.stdin or io.StringIO()  # there is none where the shell has closed it
+    if isinstance(given, io.TextIOWrapper):
+        given.reconfigure(errors="replace")  # what is no text is no hex either
     try:
         if arguments.batch:
-            for line in sys.stdin:
+            for line in given:
                 if line.strip():
                     print(json.dumps(_answer(machine.run, line)), flush=True)
             return 0
-        program = sys.stdin.read() if arguments.program is None else arguments.program
+        program = given.read() if arguments.program is None else arguments.program
         result = machine.run(program, arguments.memory)
     finally:
         machine.close()
@@ -82,13 +88,14 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _answer(run: Callable[[str, str], int | str], line: str) -> dict[str, Any]:
+    name = None
     try:
         request = json.loads(line)
+        name = request.get("id")
         program, memory = str(request["prog"]), str(request.get("mem") or "")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return {"id": None, "error": "a line must be an object with 'id', 'prog' and 'mem'"}
+        return {"id": name, "error": "a line must be an object with 'id', 'prog' and 'mem'"}
     result = run(program, memory)
-    name = request.get("id")
     if isinstance(result, str):
         return {"id": name, "error": result}
     return {"id": name, "r0": f"{result:#x}"}
@@ -131,9 +138,11 @@ class _Child:
             process.stdin.flush()
         if timer:
             timer.start()
-        line = process.stdout.readline()
-        if timer:
-            timer.cancel()
+        try:
+            line = process.stdout.readline()
+        finally:
+            if timer:
+                timer.cancel()
         if line.endswith("\n"):
             if late.is_set():
                 self.close()
@@ -141,7 +150,6 @@ class _Child:
                 answer = json.loads(line)
                 return str(answer["error"]) if "error" in answer else int(answer["r0"], 16)
             except (ValueError, TypeError, KeyError):
-                process.kill()
                 self.close()
                 return "native code spoilt the process that it ran in"
         self.close()
@@ -164,7 +172,17 @@ class _Child:
     def close(self) -> None:
         process, self.process = self.process, None
         if process is not None:
+            process.kill()  # the program in it may run for ever
             process.communicate()
+
+
+def _end_with_parent() -> None:
+    """Native code that runs for ever ends with whoever started this process, also if that is
+    killed. Mirrors prctl(2); other systems than Linux have no such thing."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _stopped(timeout: float) -> str:

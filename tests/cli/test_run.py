@@ -268,6 +268,27 @@ def test_a_reader_that_goes_away_is_no_error(minibcc):
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
 
 
+@pytest.mark.parametrize(
+    ("line", "status", "error"),
+    [
+        ("--help | true", 0, ""),
+        ("--help >/dev/full", 1, "minibcc: No space left on device\n"),
+        ("run script.py >&-", 0, ""),
+        ("run script.py 2>&-", 0, ""),
+        ("vm <&-", 1, "minibcc: error: an empty program\n"),
+    ],
+)
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux's devices")
+def test_output_may_go_nowhere(minibcc, line, status, error):
+    (minibcc.folder / "script.py").write_text("print(1)")
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m minibcc {line}"],
+        cwd=minibcc.folder, env={**os.environ, "PYTHONPATH": ROOT, "PYTHONUNBUFFERED": ""},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (status, error)
+
+
 def test_help_and_version(minibcc):
     done = minibcc("--help")
     assert done.returncode == 0 and "run a BCC script" in done.stdout

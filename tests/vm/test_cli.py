@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -123,6 +124,20 @@ def test_a_child_that_died_in_between_is_replaced():
         child.close()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("death", [signal.SIGINT, signal.SIGKILL])
+def test_no_endless_program_outlives_the_command(death):
+    command = [sys.executable, "-m", "minibcc", "vm", "--engine=jit", "--timeout=0", "--batch"]
+    with Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as process:
+        for program in (ADD, ENDLESS):
+            process.stdin.write(json.dumps({"id": 1, "prog": program, "mem": "01"}) + "\n")
+            process.stdin.flush()
+        process.stdout.readline()
+        process.send_signal(death)
+        assert process.stderr.read() == "", "which ends when the child has ended, too"
+        assert process.wait() == (130 if death == signal.SIGINT else -death)
+
+
 def test_an_answer_that_is_none_is_the_programs_doing(monkeypatch):
     answers = "print(input() and '{\"r0\": \"0\"}'); print(input() and '[')"
     babbling = [sys.executable, "-uc", answers]
@@ -140,6 +155,7 @@ def test_a_batch_goes_on_after_a_line_that_is_none(run, line):
     bad, answer = map(json.loads, output.splitlines())
     assert status == 0
     assert "must be an object" in bad["error"]
+    assert bad["id"] == (5 if "5" in line else None)
     assert answer["r0"] == "0x2"
 
 
