@@ -72,7 +72,8 @@ class Cache:
             if new and not os.path.lexists(path):
                 self._write(SECRET, os.urandom(_DIGEST))
             secret = _read(path)
-            if len(secret) != _DIGEST:
+            if len(secret) != _DIGEST:  # the computer stopped before all of it was on the disk
+                os.unlink(path)
                 raise PermissionError(path)
             self._secret = secret
         inner = sha256(self._secret + key.encode() + b"\0" + content).digest()

@@ -165,3 +165,11 @@ def test_a_folder_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     entry(tmp_path / "folder")
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     assert Cache(str(tmp_path / "folder")).get("a") is None
+
+
+def test_a_torn_secret_is_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    entry(folder)
+    a_torn_secret(folder)
+    assert Cache(str(folder)).get("a") is None
+    assert entry(folder).get("a") == b"content"

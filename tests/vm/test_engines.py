@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import subprocess
 import sys
 
@@ -270,6 +271,21 @@ def test_auto_compiles_what_runs_often_and_better_what_runs_more(arena, monkeypa
         levels.append(case.native and case.native.level)
     assert levels == [None] * 9 + [GOOD] * 10 + [BEST] * 11
     assert engine.repeat(case, Run(arena), (7,), 100) == 8
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="signals of POSIX")
+def test_a_signal_ends_repetitions(engine, arena):
+    def over(*rest):
+        raise Interruption
+
+    before = signal.signal(signal.SIGALRM, over)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(Interruption):
+            engine.repeat(image("r0 = r1\nexit", {}), Run(arena), (7,), 1 << 40)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert engine.repeat(image("r0 = r1\nexit", {}), Run(arena), (7,), 2) == 7
 
 
 def test_auto_compiles_for_many_repetitions_at_once(arena):

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 LONG_NS = HOT_NS >> 3
 """The most that a run counts for: it may have been interrupted, or have led to compiling."""
+PAUSE_NS = 10_000_000
+"""How long native code repeats before signals and other threads get their turn (at most twice it,
+for a run that is short)."""
 _NUMBER = ctypes.c_uint64
 _CALLBACKS = [ctypes.PYFUNCTYPE(_NUMBER, *[_NUMBER] * count) for count in range(7)]
 _FUNCTION = _CALLBACKS[6]
@@ -125,20 +128,25 @@ class Jit:
         return result
 
     def repeat(self, image: Image, run: Run, arguments: tuple[int, ...], count: int) -> int:
-        """R0 of the last of `count` executions. The first that fails ends them. What takes long is
-        compiled well, as soon as that is worth its time."""
-        part = 64
+        """R0 of the last of `count` executions. The first that fails ends them, and so does a
+        signal that Python answers with an exception. What takes long is compiled well, as soon as
+        that is worth its time."""
+        part, improved = 16, False
         self._native(image)
-        while image.spent < HOT_NS:
-            part = min(2 * part, count)
+        while True:
+            if image.spent >= HOT_NS and not improved:
+                self.improve(image)
+                improved = True
+            part = min(part, count)
             started = perf_counter_ns()
             result = self._enter(image, run, arguments, part)
-            image.spent += perf_counter_ns() - started
+            spent = perf_counter_ns() - started
+            image.spent += spent
             count -= part
             if not count:
                 return result
-        self.improve(image)
-        return self._enter(image, run, arguments, count)
+            if spent < PAUSE_NS:
+                part *= 2
 
     def _native(self, image: Image) -> Native:
         """The image's native code, made now if it is not there yet."""
