@@ -8,12 +8,12 @@ kernel/bpf/tcx.c.
 
 from __future__ import annotations
 
-from errno import EBUSY, EINVAL, ENODEV
+from errno import EBUSY, EINVAL
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import AttachType, LinkType, ProgType
 from minibcc.kernel.errnos import failure
-from minibcc.kernel.packets import Packet
+from minibcc.kernel.packets import Packet, device_name
 from minibcc.machine.hooks import Point
 
 if TYPE_CHECKING:
@@ -24,21 +24,10 @@ if TYPE_CHECKING:
     from minibcc.kernel.objects import Program
     from minibcc.machine.hooks import Event
 
-DEVICES = {1: "lo", 2: "eth0"}
-"""Network devices of the simulated computer, by index."""
-
 XDP_MODES = 1 << 1 | 1 << 2 | 1 << 3
 """``XDP_FLAGS_MODES``: generic, driver, hardware; at most one of them."""
 
 DIRECTIONS = {AttachType.TCX_INGRESS: "ingress", AttachType.TCX_EGRESS: "egress"}
-
-
-def device_name(index: int) -> str:
-    """Raises ENODEV."""
-    name = DEVICES.get(index)
-    if name is None:
-        raise failure(ENODEV)
-    return name
 
 
 def attach(
@@ -53,19 +42,20 @@ def attach(
         point = Point("xdp", device)
         if kernel.machine.hooks.watched(point):
             raise failure(EBUSY)
-        return LinkType.XDP, device, _watch(kernel, program, point)
+        return LinkType.XDP, device, _watch(kernel, program, request.target_fd, point)
     direction = DIRECTIONS.get(request.attach_type)
     if kind != ProgType.SCHED_CLS or direction is None or request.flags:
         raise failure(EINVAL)
-    return LinkType.TCX, device, _watch(kernel, program, Point("tc", f"{device}:{direction}"))
+    point = Point("tc", f"{device}:{direction}")
+    return LinkType.TCX, device, _watch(kernel, program, request.target_fd, point)
 
 
-def _watch(kernel: Kernel, program: Program, point: Point) -> Callable[[], None]:
+def _watch(kernel: Kernel, program: Program, device: int, point: Point) -> Callable[[], None]:
     kind = ProgType(program.request.prog_type)
 
     def fired(event: Event) -> int:
         with kernel.lock:
-            packet = Packet(kernel, kind, event.data, link_level=True)
+            packet = Packet(kernel, kind, event.data, device=device)
             try:
                 return packet.run(program, event) & 0xFFFF_FFFF
             finally:

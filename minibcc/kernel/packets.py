@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import builtins
 import struct
-from errno import EINVAL, ENOMEM
+from errno import EINVAL, ENODEV, ENOMEM
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import ProgType
@@ -22,30 +22,69 @@ if TYPE_CHECKING:
     from minibcc.kernel.objects import Program
     from minibcc.machine.hooks import Event
 
+DEVICES = {1: "lo", 2: "eth0"}
+"""Network devices of the simulated computer, by index."""
+MTUS = {1: 1 << 16, 2: 1500}
 PACKET_TYPES = frozenset(PACKET_POINTERS)
 HEADROOM = 256
 TAILROOM = 320
+PAGE = 4096
+XDP_PAGE = PAGE - 320
+"""Bytes of the page that holds the first piece of an XDP packet, without ``skb_shared_info``."""
 META_MAX = 252
 """Bytes of XDP metadata."""
 XDP_FRAME = 40
 """Bytes at the start of an XDP packet's headroom that the kernel keeps (``struct xdp_frame``)."""
 ETHERNET = 14
-LENGTH, PROTOCOL, IFINDEX, FLOW_KEYS = 0, 16, 40, 144
+LENGTH, PKT_TYPE, PROTOCOL, IFINDEX = 0, 4, 16, 40
+FLOW_KEYS, WIRE_LENGTH, GSO_SEGMENTS = 144, 160, 164
 FLOW_KEYS_SIZE = 56
 """Bytes of ``struct bpf_flow_keys``, which a flow dissector fills."""
 SKB_FROM_USER = (
     *((8, 4), (32, 4), (36, 4), (40, 4), (48, 20), (152, 8)),
     *((160, 4), (164, 4), (176, 4), (184, 8)),
 )
-"""Offset and size of what a test may set of struct __sk_buff (``convert___skb_to_skb``)."""
+"""Offset and size of what a test may set of struct __sk_buff (``convert___skb_to_skb``), and gets
+back of it."""
+GSO_MAX = 1 << 16
+"""Bytes that a packet may have had on the wire; it had fewer segments."""
+MULTICAST, OTHER_HOST = 2, 3
+"""``PACKET_MULTICAST`` and ``PACKET_OTHERHOST``."""
+ETHERTYPES_FROM = 0x600
+"""A lower number in an Ethernet header is a length, and the protocol one of these two."""
+NOVELL, LLC = 1, 4
 LINK_LEVEL = frozenset((ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP))
 """Types that see the Ethernet header; the others start behind it."""
+
+
+def device_name(index: int) -> str:
+    """Raises ENODEV."""
+    name = DEVICES.get(index)
+    if name is None:
+        raise failure(ENODEV)
+    return name
+
+
+def protocol_of(frame: bytes) -> bytes:
+    """What an Ethernet frame carries, in network order (``eth_type_trans``)."""
+    number = int.from_bytes(frame[12:ETHERNET], "big")
+    if number < ETHERTYPES_FROM:
+        number = NOVELL if frame[ETHERNET : ETHERNET + 2] == b"\xff\xff" else LLC
+    return number.to_bytes(2, "big")
+
+
+def sort_of_address(frame: bytes) -> int:
+    """Whose address a frame has that arrives at a loopback device: its own is zeros."""
+    if frame[0] & 1:
+        return MULTICAST
+    return OTHER_HOST if any(frame[:6]) else 0
 
 
 class Packet:
     """A packet that a program of type `kind` gets. `start` and `end` are addresses of its data.
 
-    `link_level` shows the Ethernet header to a program whose type does not imply that it sees it.
+    `device` is where it came from; a program on a device sees the Ethernet header even if its type
+    does not imply that. 0: from a test run.
     """
 
     def __init__(
@@ -55,21 +94,33 @@ class Packet:
         data: bytes,
         context: bytes = b"",
         *,
-        link_level: bool = False,
+        device: int = 0,
     ) -> None:
         self.kernel = kernel
         self.memory = kernel.memory
         self.kind = kind
         self.is_xdp = kind == ProgType.XDP
         self.pointers = PACKET_POINTERS[kind]
-        self.size = HEADROOM + len(data) + TAILROOM
+        self.size = HEADROOM + len(data) + (0 if self.is_xdp else TAILROOM)
+        if self.is_xdp:
+            self.size = max(self.size, XDP_PAGE + META_MAX) + PAGE
         self.buffer = self.memory.allocate(self.size)
         self.memory.view(self.buffer + HEADROOM, len(data))[:] = data
         self.lowest = self.buffer + (XDP_FRAME if self.is_xdp else 0)
         self.start = self.buffer + HEADROOM
         self.end = self.start + len(data)
+        self.page_end = self.buffer + (XDP_PAGE if self.is_xdp else self.size)
+        """How far the first piece may reach."""
+        self.linear = self.page_end
+        """Where it ends if there are more: XDP's fragments, which a program does not see directly.
+        """
         self.meta = self.start
         self.mac = self.start
+        self.network = ETHERNET
+        """Bytes from the link header to the network header."""
+        self.encapsulated = False
+        self.csum_level: int | None = None
+        """How many checksums are known to be right, less one; None: none is."""
         self.tunnel: bytes | None = None
         """``struct bpf_tunnel_key`` that a program set."""
         self.tunnel_v6 = False
@@ -78,38 +129,74 @@ class Packet:
         """Where a redirection wants the packet to go: a kind of place and its number."""
         self.context_size = (XDP_MD_SIZE if self.is_xdp else SK_BUFF_SIZE) + 24
         self.context = self.memory.allocate(self.context_size)
-        self._set_context(context)
+        self._set_context(context, device)
         self.keys = 0
         if kind is ProgType.FLOW_DISSECTOR:
             self.keys = self.memory.allocate(FLOW_KEYS_SIZE)
             self.memory.store(self.context + FLOW_KEYS, 8, self.keys)
-        self.hidden = 0 if kind in LINK_LEVEL or link_level else min(ETHERNET, len(data))
+        self.hidden = 0 if kind in LINK_LEVEL or device else min(ETHERNET, len(data))
         self.start += self.hidden
         if not self.is_xdp:
             self.meta = self.start
+            if context:
+                self._set_wire_length()
+            if not device:
+                self.field(PKT_TYPE, sort_of_address(data))
         kernel.packets[self.context] = self
 
     @property
     def length(self) -> int:
         return self.end - self.start
 
+    @property
+    def data_end(self) -> int:
+        """The end of what a program sees directly."""
+        return min(self.end, self.linear)
+
+    @property
+    def most(self) -> int:
+        """How far the end can move."""
+        fragments = self.end - self.data_end
+        if not fragments:
+            return self.page_end
+        return self.linear + (fragments + PAGE - 1) // PAGE * PAGE
+
     def bytes(self, offset: int, size: int) -> builtins.bytes:
         """Some of the data; the caller has checked the range."""
         return bytes(self.memory.view(self.start + offset, size))
 
-    def _set_context(self, given: builtins.bytes) -> None:
+    def _set_context(self, given: builtins.bytes, device: int) -> None:
         size = XDP_MD_SIZE if self.is_xdp else SK_BUFF_SIZE
         if len(given) > size and any(given[size:]):
             raise failure(EINVAL)
         view = self.memory.view(self.context, size)
         if self.is_xdp:
-            start, end, before, device = struct.unpack_from("<4I", given.ljust(16, b"\0"))
+            view[12:16] = struct.pack("<I", device or 1)
+            if not given:
+                return
+            start, end, before, device, queue, egress = struct.unpack_from(
+                "<6I", given.ljust(XDP_MD_SIZE, b"\0")
+            )
             if before or end > self.length or start > end or start % 4 or start > META_MAX:
                 raise failure(EINVAL)
-            # What precedes `start` is metadata.
+            if egress or queue:
+                raise failure(EINVAL)
+            if device:
+                device_name(device)
+                view[12:16] = struct.pack("<I", device)
+            if self.length - start < ETHERNET:
+                raise failure(EINVAL)
+            # What precedes `start` is metadata, and of the headroom; what lies behind `end` is in
+            # fragments.
+            self.lowest += start
+            self.page_end += start
+            self.linear = self.page_end
+            if end < self.length:
+                self.linear = min(self.linear, self.start + end)
             self.start += start
-            view[12:20] = struct.pack("<II", device or 1, 0)
             return
+        device = device or int.from_bytes(given[IFINDEX : IFINDEX + 4], "little") or 1
+        device_name(device)
         rest = bytearray(given)
         for offset, count in SKB_FROM_USER:
             part = given[offset : offset + count]
@@ -117,14 +204,21 @@ class Packet:
             rest[offset : offset + count] = bytes(len(part))
         if any(rest):
             raise failure(EINVAL)
-        view[PROTOCOL : PROTOCOL + 2] = self.memory.view(self.start + 12, 2)
-        if not any(view[IFINDEX : IFINDEX + 4]):
-            view[IFINDEX : IFINDEX + 4] = struct.pack("<I", 1)
+        view[PROTOCOL : PROTOCOL + 2] = protocol_of(self.bytes(0, self.length))
+        self.field(IFINDEX, device)
+
+    def _set_wire_length(self) -> None:
+        """The length that the packet had on the wire is its own where nobody says."""
+        given = self.memory.load(self.context + WIRE_LENGTH, 4)
+        wrong = given and not self.length <= given <= GSO_MAX
+        if wrong or self.memory.load(self.context + GSO_SEGMENTS, 4) >= GSO_MAX:
+            raise failure(EINVAL)
+        self.field(WIRE_LENGTH, given or self.length)
 
     def sync(self) -> None:
         """Writes where the packet lies into its context."""
         store = self.memory.store
-        ends = (self.start, self.end, self.meta)
+        ends = (self.start, self.data_end, self.meta)
         for place, address in zip(self.pointers.values(), ends, strict=True):
             store(self.context + place, 8, address)
         if not self.is_xdp:
@@ -136,41 +230,67 @@ class Packet:
 
     def move_start(self, delta: int, *, clear: bool) -> int:
         """Takes bytes from the headroom (`delta` below 0) or gives them back; 0, or -EINVAL where
-        there are none. With `clear`, new bytes are zero."""
+        there are none. XDP's metadata stays before the data. With `clear`, new bytes are zero."""
         start = self.start + delta
-        if start < self.lowest + (self.start - self.meta) or start > self.end:
+        if start < self.lowest + (self.start - self.meta) or start > self.data_end:
             return -EINVAL
         if clear and delta < 0:
             self.memory.view(start, -delta)[:] = bytes(-delta)
-        self.start = self.meta = start
+        before = bytes(self.memory.view(self.meta, self.start - self.meta))
+        self.start = self.mac = start
+        self.meta = start - len(before)
+        self.memory.view(self.meta, len(before))[:] = before
         self.sync()
         return 0
+
+    def reserve(self, before: int, behind: int) -> None:
+        """Moves the packet to a larger buffer where its own lacks so many bytes before or behind it
+        (``pskb_expand_head``). Raises MemoryError."""
+        room = self.start - self.buffer, self.buffer + self.size - self.end
+        if before <= room[0] and behind <= room[1]:
+            return
+        memory, size = self.memory, before + self.size + behind
+        buffer = memory.allocate(size)
+        moved = buffer + before - self.buffer
+        memory.view(self.buffer + moved, self.size)[:] = memory.view(self.buffer, self.size)
+        memory.free(self.buffer)
+        self.buffer = self.lowest = buffer
+        self.size = size
+        self.linear = self.page_end = buffer + size
+        self.start, self.end, self.mac = self.start + moved, self.end + moved, self.mac + moved
+        self.meta = self.start
+        self.sync()
 
     def set_length(self, length: int) -> int:
         """Cuts the packet or lengthens it with zeros; 0, or -ENOMEM where there is no room."""
         end = self.start + length
-        if end > self.buffer + self.size:
+        if end > self.most:
             return -ENOMEM
         if end > self.end:
             self.memory.view(self.end, end - self.end)[:] = bytes(end - self.end)
         self.end = end
+        if end <= self.linear:
+            self.linear = self.page_end
         self.sync()
         return 0
 
-    def context_bytes(self) -> builtins.bytes:
-        """The context as user space gets it back: XDP's pointers as offsets."""
+    def context_bytes(self, given: builtins.bytes) -> builtins.bytes:
+        """The context as user space gets it back, which gave that one: XDP's pointers as
+        offsets."""
         if self.is_xdp:
-            head = struct.pack("<III", 0, self.length, 0)
-            return head + bytes(self.memory.view(self.context + 12, 12))
-        data = bytearray(self.memory.view(self.context, SK_BUFF_SIZE))
-        data[FLOW_KEYS : FLOW_KEYS + 8] = bytes(8)  # addresses are nobody's business
+            head = struct.pack("<III", self.start - self.meta, self.data_end - self.meta, 0)
+            return (head + given[len(head) :]).ljust(XDP_MD_SIZE, b"\0")[:XDP_MD_SIZE]
+        view = self.memory.view(self.context, SK_BUFF_SIZE)
+        data = bytearray(SK_BUFF_SIZE)
+        for offset, count in SKB_FROM_USER:
+            data[offset : offset + count] = view[offset : offset + count]
         return bytes(data)
 
     def whole(self) -> builtins.bytes:
-        """All bytes, with what lies before the data: XDP's metadata, or the link header where the
-        program did not see it."""
-        start = self.meta if self.is_xdp else self.start - self.hidden
-        return bytes(self.memory.view(start, self.end - start))
+        """All bytes, with what lies before the data: XDP's metadata, or zeros for the link header
+        where the program did not see it."""
+        start = self.meta if self.is_xdp else self.start
+        return bytes(self.hidden) + bytes(self.memory.view(start, self.end - start))
 
     def load(self, offset: int, size: int) -> int | None:
         """A legacy packet load (``BPF_ABS``): big-endian, None outside the packet.
@@ -180,7 +300,7 @@ class Packet:
         base = self.start
         if offset < 0:
             if offset >= -0x100000:
-                base, offset = self.mac + ETHERNET, offset + 0x100000
+                base, offset = self.mac + self.network, offset + 0x100000
             elif offset >= -0x200000:
                 base, offset = self.mac, offset + 0x200000
         if offset < 0 or base + offset + size > self.end:

@@ -16,8 +16,8 @@ from minibcc.kernel.errnos import failure
 from minibcc.kernel.events import KPROBE_TYPE, UPROBE_TYPE
 from minibcc.kernel.files import TextFile
 from minibcc.kernel.maps.base import Map
-from minibcc.kernel.network import DEVICES
 from minibcc.kernel.objects import Link, Program
+from minibcc.kernel.packets import DEVICES
 
 if TYPE_CHECKING:
     from minibcc.kernel.kernel import Kernel

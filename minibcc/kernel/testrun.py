@@ -9,7 +9,7 @@ there is one of zeros, one that may be missing is, and of a packet there is noth
 from __future__ import annotations
 
 import time
-from errno import EINVAL, ENOSPC, ENXIO
+from errno import EINVAL, ENOMEM, ENOSPC, ENXIO
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import ProgType
@@ -17,6 +17,7 @@ from minibcc.abi.contexts import context_of
 from minibcc.abi.requests import TestRun
 from minibcc.kernel.contexts import PT_REGS_SIZE, RAW_ARGUMENTS
 from minibcc.kernel.errnos import failure
+from minibcc.kernel.helpers.packet import IP_HEADERS
 from minibcc.kernel.packets import ETHERNET, PACKET_TYPES, Packet
 from minibcc.kernel.programs import ATTACH_NUMBERS
 
@@ -40,10 +41,10 @@ CONTEXT_SIZES = {
 
 RAW = (ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE)
 SYSCALL_CONTEXT = 0xFFFF
-PACKET_MAX = 4096 - 256 - 320
+SKB_MAX = 4096 - 64 - 320
 """Bytes of a packet: a page without headroom and shared info."""
-FRAGMENTS_MAX = 17 * 4096
-"""Bytes that XDP may have behind that, in further pages; here all lie in one piece."""
+XDP_MAX = 4096 - 256 - 320 + 17 * 4096
+"""The same for XDP, which has more headroom, and as much as fragments may hold behind it."""
 
 
 OBJECTS = ("sock", "sock_common", "flow_keys", "tp_buffer")
@@ -117,21 +118,27 @@ def _on_context(
 def _on_packet(kernel: Kernel, program: Program, request: ProgTestRun) -> TestRun:
     kind = ProgType(program.request.prog_type)
     is_xdp = kind == ProgType.XDP
-    if not ETHERNET <= len(request.data_in) <= PACKET_MAX + (FRAGMENTS_MAX if is_xdp else 0):
-        raise failure(EINVAL)
+    if not ETHERNET <= len(request.data_in) <= (XDP_MAX if is_xdp else SKB_MAX):
+        raise failure(ENOMEM if is_xdp and request.data_in[ETHERNET:] else EINVAL)
     if request.flags & ~(0 if is_xdp else CHECKSUM_COMPLETE) or (request.cpu and not is_xdp):
         raise failure(EINVAL)
     repeat = max(1, request.repeat)
-    packet = Packet(kernel, kind, request.data_in, request.ctx_in)
+    given = request.ctx_in or bytes(min(request.ctx_size_out, 4))
+    packet = Packet(kernel, kind, request.data_in, given)
     try:
+        header = IP_HEADERS.get(request.data_in[12:ETHERNET], 0)
+        if not is_xdp and len(request.data_in) < ETHERNET + header:
+            raise failure(EINVAL)
         started = time.perf_counter_ns()
         result = packet.run(program, repeat=repeat)
         duration = (time.perf_counter_ns() - started) // repeat
         data = packet.whole()
-        context = packet.context_bytes()
+        context = packet.context_bytes(given)
     finally:
         packet.close()
     if request.data_size_out and len(data) > request.data_size_out:
+        raise failure(ENOSPC)
+    if request.ctx_size_out and len(context) > request.ctx_size_out:
         raise failure(ENOSPC)
     return TestRun(
         result & 0xFFFF_FFFF,

@@ -154,6 +154,8 @@ TEST_RUNS = [
     {"ctx_in": bytes(96), "cpu": 10_000, "flags": 1},
     {"ctx_in": bytes(96), "flags": 2},
     {"ctx_in": bytes(96), "ctx_size_out": 96},
+    *({"data_in": bytes(size)} for size in (3520, 3521, 3712, 3713, 73152, 73153)),
+    {"data_in": bytes(64), "ctx_size_out": 10},
 ]
 
 TESTED = [

@@ -11,9 +11,9 @@ from errno import EACCES, EFAULT, EINVAL, ENOMEM
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.errnos import ENOTSUPP
-from minibcc.kernel.helpers.checksum import fold32
+from minibcc.kernel.helpers.checksum import fold16
 from minibcc.kernel.helpers.registry import helper
-from minibcc.kernel.packets import META_MAX
+from minibcc.kernel.packets import ETHERNET, META_MAX, PKT_TYPE, PROTOCOL, protocol_of
 
 if TYPE_CHECKING:
     from minibcc.kernel.packets import Packet
@@ -22,10 +22,18 @@ if TYPE_CHECKING:
 MASK32 = 0xFFFF_FFFF
 RECOMPUTE_CSUM, INVALIDATE_HASH = 1, 2
 HDR_START_MAC, HDR_START_NET = 0, 1
-ETHERNET = 14
+SKB_MAX = 4 * 4096 - 320
+"""``BPF_SKB_MAX_LEN``: bytes to which a packet may grow."""
 SOCKET_COOKIE = 1
-PKT_TYPE, VLAN_PRESENT, VLAN_TCI, VLAN_PROTO, HASH = 4, 20, 24, 28, 68
+VLAN_PRESENT, VLAN_TCI, VLAN_PROTO, HASH = 20, 24, 28, 68
 """Fields of struct __sk_buff that helpers read or write."""
+ADDRESSES, TAG = 12, 4
+"""Bytes of an Ethernet header's addresses, and of a VLAN's tag, which may follow them."""
+TAGS = (b"\x81\x00", b"\x88\xa8")
+"""802.1Q and 802.1ad."""
+IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"
+IP_HEADERS = {IPV4: 20, IPV6: 40}
+"""Protocol, in network order, to the least length of its header."""
 
 
 def signed32(value: int) -> int:
@@ -64,7 +72,7 @@ def skb_load_bytes_relative(
     if header > HDR_START_NET:
         run.memory.view(target, size & MASK32)[:] = bytes(size & MASK32)
         return -EFAULT
-    start = packet.mac if header == HDR_START_MAC else packet.mac + ETHERNET
+    start = packet.mac + (0 if header == HDR_START_MAC else packet.network)
     return _read(run, start, offset, target, size)
 
 
@@ -72,7 +80,9 @@ def skb_load_bytes_relative(
 def xdp_load_bytes(run: Run, context: int, offset: int, target: int, size: int, r5: int) -> int:
     packet = _packet(run)
     offset, size = offset & MASK32, size & MASK32
-    if offset > 0xFFFF or size > 0xFFFF or offset + size > packet.length:
+    if offset > 0xFFFF or size > 0xFFFF:
+        return -EFAULT
+    if offset + size > packet.length:
         return -EINVAL
     run.memory.view(target, size)[:] = packet.bytes(offset, size)
     return 0
@@ -96,7 +106,9 @@ def skb_store_bytes(run: Run, context: int, offset: int, source: int, size: int,
 def xdp_store_bytes(run: Run, context: int, offset: int, source: int, size: int, r5: int) -> int:
     packet = _packet(run)
     offset, size = offset & MASK32, size & MASK32
-    if offset > 0xFFFF or size > 0xFFFF or offset + size > packet.length:
+    if offset > 0xFFFF or size > 0xFFFF:
+        return -EFAULT
+    if offset + size > packet.length:
         return -EINVAL
     run.memory.view(packet.start + offset, size)[:] = run.memory.view(source, size)
     return 0
@@ -114,8 +126,11 @@ def skb_pull_data(run: Run, context: int, size: int, r3: int, r4: int, r5: int) 
 def skb_change_tail(run: Run, context: int, length: int, flags: int, r4: int, r5: int) -> int:
     packet = _packet(run)
     length &= MASK32
-    if flags or length < ETHERNET or length > 0xFFFF:
+    if flags or not packet.network <= length <= SKB_MAX:
         return -EINVAL
+    if packet.encapsulated:
+        return -ENOTSUPP
+    packet.reserve(0, length - packet.length)
     return packet.set_length(length)
 
 
@@ -123,8 +138,10 @@ def skb_change_tail(run: Run, context: int, length: int, flags: int, r4: int, r5
 def skb_change_head(run: Run, context: int, more: int, flags: int, r4: int, r5: int) -> int:
     packet = _packet(run)
     more &= MASK32
-    if flags or packet.length + more > 0xFFFF:
+    if flags or packet.length + more > SKB_MAX:
         return -EINVAL
+    packet.reserve(more, 0)
+    packet.network += more
     return packet.move_start(-more, clear=True)
 
 
@@ -132,7 +149,7 @@ def skb_change_head(run: Run, context: int, more: int, flags: int, r4: int, r5: 
 def xdp_adjust_head(run: Run, context: int, delta: int, r3: int, r4: int, r5: int) -> int:
     packet = _packet(run)
     delta = signed32(delta)
-    if packet.start + delta > packet.end - ETHERNET:
+    if packet.start + delta > packet.data_end - ETHERNET:
         return -EINVAL
     return packet.move_start(delta, clear=False)
 
@@ -167,22 +184,59 @@ def xdp_get_buff_len(run: Run, context: int, r2: int, r3: int, r4: int, r5: int)
 
 @helper("skb_vlan_push")
 def skb_vlan_push(run: Run, context: int, protocol: int, tag: int, r4: int, r5: int) -> int:
-    """The tag stays beside the packet, as hardware would keep it."""
+    """The tag stays beside the packet, as hardware would keep it; the one that was there goes into
+    the packet."""
     packet = _packet(run)
-    protocol &= 0xFFFF
-    if protocol not in (0x0081, 0xA888):  # 802.1Q and 802.1ad, in network order
-        protocol = 0x0081
-    packet.field(VLAN_PRESENT, 1)
-    packet.field(VLAN_TCI, tag & 0xFFFF)
-    packet.field(VLAN_PROTO, protocol)
+    name = (protocol & 0xFFFF).to_bytes(2, "little")
+    load, view = run.memory.load, run.memory.view
+    if load(packet.context + VLAN_PRESENT, 4):
+        old = bytes(view(packet.context + VLAN_PROTO, 2))
+        inner = load(packet.context + VLAN_TCI, 2).to_bytes(2, "big")
+        head = packet.bytes(0, ADDRESSES)
+        packet.reserve(TAG, 0)
+        packet.move_start(-TAG, clear=False)
+        head += old + inner
+        view(packet.start, len(head))[:] = head
+        view(packet.context + PROTOCOL, 2)[:] = old
+    _tag_beside(packet, name if name in TAGS else TAGS[0], tag & 0xFFFF)
     return 0
+
+
+def _tag_beside(packet: Packet, name: bytes, tag: int) -> None:
+    packet.field(VLAN_PRESENT, 1)
+    packet.field(VLAN_TCI, tag)
+    packet.field(VLAN_PROTO, int.from_bytes(name, "little"))
+
+
+def _pull_tag(packet: Packet) -> bytes | None:
+    """Takes the first tag out of a packet; None where it is too short to have one."""
+    memory = packet.memory
+    if packet.length < ETHERNET + TAG:
+        return None
+    tag, head = packet.bytes(ETHERNET, 2), packet.bytes(0, ADDRESSES)
+    packet.move_start(TAG, clear=False)
+    memory.view(packet.start, ADDRESSES)[:] = head
+    packet.network = max(ETHERNET, packet.network - TAG)
+    memory.view(packet.context + PROTOCOL, 2)[:] = protocol_of(packet.bytes(0, packet.length))
+    return tag
 
 
 @helper("skb_vlan_pop")
 def skb_vlan_pop(run: Run, context: int, r2: int, r3: int, r4: int, r5: int) -> int:
+    """Drops the tag beside the packet, or else the packet's first; the next one of the packet's
+    comes beside it then."""
     packet = _packet(run)
-    for place in (VLAN_PRESENT, VLAN_TCI, VLAN_PROTO):
-        packet.field(place, 0)
+    protocol = run.memory.view(packet.context + PROTOCOL, 2)
+    if run.memory.load(packet.context + VLAN_PRESENT, 4):
+        for place in (VLAN_PRESENT, VLAN_TCI, VLAN_PROTO):
+            packet.field(place, 0)
+    elif protocol in TAGS and _pull_tag(packet) is None:
+        return -ENOMEM
+    if (name := bytes(protocol)) in TAGS:
+        tag = _pull_tag(packet)
+        if tag is None:
+            return -ENOMEM
+        _tag_beside(packet, name, int.from_bytes(tag, "big"))
     return 0
 
 
@@ -227,9 +281,23 @@ def csum_update(run: Run, context: int, sum: int, r3: int, r4: int, r5: int) -> 
     return -ENOTSUPP
 
 
+QUERY, INCREASE, DECREASE, RESET = range(4)
+LEVEL_MAX = 3
+
+
 @helper("csum_level")
 def csum_level(run: Run, context: int, level: int, r3: int, r4: int, r5: int) -> int:
-    return -EACCES if level == 0 else 0 if level <= 3 else -EINVAL
+    packet = _packet(run)
+    known = packet.csum_level
+    if level == QUERY:
+        return -EACCES if known is None else known
+    if level == INCREASE:
+        packet.csum_level = 0 if known is None else min(known + 1, LEVEL_MAX)
+    elif level == DECREASE:
+        packet.csum_level = known - 1 if known else None
+    elif level == RESET:
+        packet.csum_level = None
+    return 0 if level <= RESET else -EINVAL
 
 
 @helper("get_cgroup_classid", "get_route_realm", "get_socket_uid", "skb_cgroup_id", "sk_cgroup_id")
@@ -247,28 +315,33 @@ def get_socket_cookie(run: Run, context: int, r2: int, r3: int, r4: int, r5: int
 def skb_ecn_set_ce(run: Run, context: int, r2: int, r3: int, r4: int, r5: int) -> int:
     """Marks an IP packet as having met congestion; 1 if it is marked, 0 if it cannot be."""
     packet = _packet(run)
-    network = packet.mac + ETHERNET
-    if network + 20 > packet.end:
+    protocol = _inner_protocol(packet)
+    header = IP_HEADERS.get(protocol, 0)
+    network = packet.mac + packet.network
+    if not header or packet.length < header or network + header > packet.end:
         return 0
     load, store = run.memory.load, run.memory.store
-    version = load(network, 1) >> 4
-    if version == 4:
-        service = load(network + 1, 1)
-        if service & 3 == 0:
-            return 0
-        if service & 3 != 3:
-            check = load(network + 10, 2)
-            old, new = load(network, 2), load(network, 2) | 3 << 8
-            store(network + 1, 1, service | 3)
-            total = fold32((~check & 0xFFFF) + (~old & 0xFFFF) + new)
-            total = (total & 0xFFFF) + (total >> 16)
-            total = (total & 0xFFFF) + (total >> 16)
-            store(network + 10, 2, ~total & 0xFFFF)
-        return 1
-    if version == 6:
-        second = load(network + 1, 1)
-        if second & 0x30 == 0:
-            return 0
-        store(network + 1, 1, second | 0x30)
-        return 1
-    return 0
+    place = network + 1
+    shift = 0 if protocol == IPV4 else 4
+    bits = load(place, 1) >> shift & 3
+    if bits and (bits != 3 or protocol == IPV6):
+        store(place, 1, load(place, 1) | 3 << shift)
+    if protocol == IPV4 and bits in CHECK_CHANGES:
+        total = int.from_bytes(run.memory.view(network + 10, 2), "big") + CHECK_CHANGES[bits]
+        store(network + 10, 2, int.from_bytes(fold16(total).to_bytes(2, "big"), "little"))
+    return int(bits != 0)
+
+
+CHECK_CHANGES = {1: 0xFFFD, 2: 0xFFFE}
+"""What setting both bits adds to the checksum of an IPv4 header."""
+VLAN_DEPTH = 8
+
+
+def _inner_protocol(packet: Packet) -> bytes:
+    """What the packet carries behind its VLAN tags (``skb_protocol``), in network order."""
+    protocol = bytes(packet.memory.view(packet.context + PROTOCOL, 2))
+    for place in range(ETHERNET, ETHERNET + VLAN_DEPTH * TAG, TAG):
+        if protocol not in TAGS:
+            return protocol
+        protocol = packet.bytes(place + 2, 2) if place + TAG <= packet.length else b""
+    return b""

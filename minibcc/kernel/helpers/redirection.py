@@ -8,8 +8,9 @@ from __future__ import annotations
 from errno import EINVAL
 from typing import TYPE_CHECKING
 
+from minibcc.abi.bpf import MapType
 from minibcc.kernel.helpers.registry import helper
-from minibcc.kernel.network import DEVICES
+from minibcc.kernel.packets import DEVICES
 
 if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import Run
@@ -20,6 +21,7 @@ TC_ACT_SHOT, TC_ACT_REDIRECT = 2, 7
 INGRESS = 1
 BROADCAST, EXCLUDE_INGRESS = 1 << 3, 1 << 4
 ACTION_MASK = 3
+DEVICE_MAPS = (MapType.DEVMAP, MapType.DEVMAP_HASH)
 
 
 @helper("redirect")
@@ -65,7 +67,8 @@ def clone_redirect(run: Run, context: int, device: int, flags: int, r4: int, r5:
 def redirect_map(run: Run, map: int, key: int, flags: int, r4: int, r5: int) -> int:
     """XDP_REDIRECT, or the action in the low bits of `flags` where the map has no such element."""
     target = run.kernel.map_at[map]
-    if flags & ~(ACTION_MASK | BROADCAST | EXCLUDE_INGRESS):
+    more = BROADCAST | EXCLUDE_INGRESS if target.type in DEVICE_MAPS else 0
+    if flags & ~(ACTION_MASK | more):
         return XDP_ABORTED
     if flags & BROADCAST:
         run.kernel.packets[run.context].target = ("all", target.id)

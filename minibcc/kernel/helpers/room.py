@@ -1,29 +1,36 @@
 """``bpf_skb_adjust_room``: bytes between a packet's headers and what follows them.
 
-Mirrors ``bpf_skb_adjust_room`` of net/core/filter.c for packets without tunnels.
+Mirrors ``bpf_skb_adjust_room`` of net/core/filter.c.
 """
 
 from __future__ import annotations
 
-from errno import EFAULT, EINVAL, ENOMEM, EOPNOTSUPP
+from errno import EALREADY, EFAULT, EINVAL, ENOMEM, EOPNOTSUPP
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.errnos import ENOTSUPP
-from minibcc.kernel.helpers.packet import signed32
+from minibcc.kernel.helpers.packet import SKB_MAX, signed32
 from minibcc.kernel.helpers.registry import helper
-from minibcc.kernel.packets import PROTOCOL
+from minibcc.kernel.packets import ETHERNET, PROTOCOL
 
 if TYPE_CHECKING:
     from minibcc.kernel.packets import Packet
     from minibcc.kernel.vm.execution import Run
 
-ETHERNET = 14
 AFTER_NETWORK, AFTER_LINK = 0, 1
-NETWORK_HEADERS = {0x0800: 20, 0x86DD: 40}
+IPV4, IPV6 = 0x0800, 0x86DD
+NETWORK_HEADERS = {IPV4: 20, IPV6: 40}
 """Ethernet protocol to the least length of its header."""
 FIXED_GSO, NO_CSUM_RESET = 1 << 0, 1 << 5
-DECAP_L3_MASK = 1 << 7 | 1 << 8
-FLAGS = 0x1FF | 0xFF << 56
+ENCAPSULATED = {1 << 1: IPV4, 1 << 2: IPV6}
+"""Flag to the protocol of the new outer header."""
+GRE, UDP, INNER_ETHERNET = 1 << 3, 1 << 4, 1 << 6
+INNER_LENGTH = 56
+"""The highest byte of the flags: how long the inner link header is."""
+DECAPSULATED = {1 << 7: IPV4, 1 << 8: IPV6}
+"""Flag to the protocol of the header that comes to light."""
+ENCAP, DECAP = sum(ENCAPSULATED), sum(DECAPSULATED)
+FLAGS = 0x1FF | 0xFF << INNER_LENGTH
 MAX_CHANGE = 0xFFF
 
 
@@ -35,33 +42,69 @@ def skb_adjust_room(run: Run, context: int, change: int, mode: int, flags: int, 
         return -EINVAL
     if abs(change) > MAX_CHANGE:
         return -EFAULT
-    protocol = int.from_bytes(packet.bytes(12, 2), "big") if packet.length >= ETHERNET else 0
-    header = NETWORK_HEADERS.get(protocol)
-    if header is None:
+    protocol = _protocol(packet)
+    if protocol not in NETWORK_HEADERS or mode not in (AFTER_NETWORK, AFTER_LINK):
         return -ENOTSUPP
-    if mode not in (AFTER_NETWORK, AFTER_LINK):
+    header = least = NETWORK_HEADERS[protocol]
+    if flags & DECAP:
+        if change >= 0 or flags & DECAP == DECAP:
+            return -EINVAL
+        least = NETWORK_HEADERS[DECAPSULATED[flags & DECAP]]
+    length = packet.length - packet.network
+    if change < 0 and (-change >= length or length + change < least):
         return -ENOTSUPP
-    if flags & ~(FIXED_GSO | NO_CSUM_RESET | DECAP_L3_MASK):
-        return -ENOTSUPP  # encapsulation: there are no tunnels here
-    place = ETHERNET + (header if mode == AFTER_NETWORK else 0)
-    length = packet.length - ETHERNET
-    if change < 0 and (-change >= length or length + change < header):
+    if packet.length + change > SKB_MAX:
         return -ENOTSUPP
-    return _change_room(run, packet, place, change)
+    if change < 0:
+        error = -EINVAL if flags & ~(FIXED_GSO | NO_CSUM_RESET | DECAP) else 0
+    else:
+        error = _encapsulation_error(packet, change, flags) if flags & ENCAP else 0
+    place = packet.network + (header if mode == AFTER_NETWORK else 0)
+    error = error or _change_room(run, packet, place, change)
+    if error:
+        return error
+    packet.encapsulated |= bool(flags & ENCAP)
+    outer = {**ENCAPSULATED, **DECAPSULATED}.get(flags & (ENCAP | DECAP))
+    if outer is not None:
+        _set_protocol(packet, outer)
+    if not flags & NO_CSUM_RESET:
+        packet.csum_level = None
+    return 0
+
+
+def _encapsulation_error(packet: Packet, more: int, flags: int) -> int:
+    """What is wrong with the headers that a packet is to get in front: a negative errno, or 0."""
+    inner = flags >> INNER_LENGTH
+    both = any(flags & pair == pair for pair in (ENCAP, GRE | UDP))
+    if both or (flags & INNER_ETHERNET and inner < ETHERNET):
+        return -EINVAL
+    if packet.encapsulated:
+        return -EALREADY
+    return -EINVAL if inner > more else 0
+
+
+def _protocol(packet: Packet) -> int:
+    return int.from_bytes(packet.memory.view(packet.context + PROTOCOL, 2), "big")
+
+
+def _set_protocol(packet: Packet, protocol: int) -> None:
+    packet.field(PROTOCOL, int.from_bytes(protocol.to_bytes(2, "big"), "little"))
 
 
 def _change_room(run: Run, packet: Packet, place: int, change: int) -> int:
-    """Zeros between the first `place` bytes and what follows them, or `change` bytes fewer."""
-    head = packet.bytes(0, place)
-    if packet.move_start(-change, clear=False):
+    """Zeros between the first `place` bytes and what follows them, or `change` bytes fewer; -ENOMEM
+    where there are not so many."""
+    if packet.length < place - min(0, change):
         return -ENOMEM
+    head = packet.bytes(0, place)
+    packet.reserve(change, 0)
+    packet.move_start(-change, clear=False)
     run.memory.view(packet.start, place)[:] = head
     if change > 0:
         run.memory.view(packet.start + place, change)[:] = bytes(change)
     return 0
 
 
-IPV4, IPV6 = 0x0800, 0x86DD
 HEADER_GROWTH = 20
 """Bytes by which a header of IPv6 is longer."""
 
@@ -72,16 +115,14 @@ def skb_change_proto(run: Run, context: int, protocol: int, flags: int, r4: int,
     packet: Packet = run.kernel.packets[run.context]
     if flags:
         return -EINVAL
-    old = int.from_bytes(run.memory.view(packet.context + PROTOCOL, 2), "big")
+    old = _protocol(packet)
     new = int.from_bytes((protocol & 0xFFFF).to_bytes(2, "little"), "big")
     if (old, new) not in ((IPV4, IPV6), (IPV6, IPV4)):
         return -ENOTSUPP
     change = HEADER_GROWTH if new == IPV6 else -HEADER_GROWTH
-    if packet.length < ETHERNET - min(0, change):
-        return -ENOMEM
-    error = _change_room(run, packet, ETHERNET, change)
+    error = _change_room(run, packet, packet.network, change)
     if not error:
-        packet.field(PROTOCOL, protocol & 0xFFFF)
+        _set_protocol(packet, new)
     return error
 
 
@@ -93,7 +134,7 @@ TSTAMP, TSTAMP_TYPE = 152, 180
 @helper("skb_set_tstamp")
 def skb_set_tstamp(run: Run, context: int, time: int, clock: int, r4: int, r5: int) -> int:
     packet: Packet = run.kernel.packets[run.context]
-    if int.from_bytes(run.memory.view(packet.context + PROTOCOL, 2), "big") not in (IPV4, IPV6):
+    if _protocol(packet) not in NETWORK_HEADERS:
         return -EOPNOTSUPP
     clock &= 0xFFFF_FFFF
     if clock > TAI or (clock != REALTIME and not time):

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 
 from minibcc.kernel.helpers.packet import signed32
 from minibcc.kernel.helpers.registry import helper
-from minibcc.kernel.network import DEVICES
+from minibcc.kernel.packets import DEVICES, ETHERNET, IFINDEX, MTUS
 
 if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import Run
 
 NETWORK_COOKIE = 1
 """``init_net``'s cookie."""
-DEVICE_MTU = 1500
 MASK32 = 0xFFFF_FFFF
+SEGMENTS = 1
+"""``BPF_MTU_CHK_SEGS``."""
 FRAGMENTATION_NEEDED = 1
+INGRESS_IFINDEX = 12
+"""Where ``struct xdp_md`` has it."""
 
 
 @helper("sk_lookup_tcp", "sk_lookup_udp", "skc_lookup_tcp")
@@ -45,13 +48,20 @@ def no_cgroup(run: Run, context: int, level: int, r3: int, r4: int, r5: int) -> 
 @helper("check_mtu")
 def check_mtu(run: Run, context: int, device: int, mtu: int, change: int, flags: int) -> int:
     """Whether the packet (or the length in `mtu`) goes through a device: 0, or 1 if not."""
-    if flags & ~1:
-        return -EINVAL
     packet = run.kernel.packets[run.context]
-    given = run.memory.load(mtu, 4)
-    run.memory.store(mtu, 4, DEVICE_MTU)
-    length = (given or packet.length - 14) + signed32(change)
-    return FRAGMENTATION_NEEDED if length > DEVICE_MTU else 0
+    given, change = run.memory.load(mtu, 4), signed32(change)
+    if flags & ~(0 if packet.is_xdp else SEGMENTS) or (flags and (change or given)):
+        return -EINVAL
+    device &= MASK32
+    if not device:
+        place = INGRESS_IFINDEX if packet.is_xdp else IFINDEX
+        device = run.memory.load(packet.context + place, 4)
+    known = MTUS.get(device)
+    if known is None:
+        return -ENODEV
+    run.memory.store(mtu, 4, known)
+    length = signed32((given + ETHERNET if given else packet.length) + change)
+    return FRAGMENTATION_NEEDED if length > known + ETHERNET else 0
 
 
 SK_DROP = 0

@@ -26,7 +26,7 @@ from minibcc.abi.bpf import MapFlags, MapType, ProgType
 from minibcc.kernel.errnos import failure
 from minibcc.kernel.maps.array import INT_MAX, IndexedMap
 from minibcc.kernel.maps.base import EXIST, NOEXIST, Map, power_of_two
-from minibcc.kernel.network import DEVICES
+from minibcc.kernel.packets import DEVICES
 
 if TYPE_CHECKING:
     from minibcc.abi.requests import MapCreate
