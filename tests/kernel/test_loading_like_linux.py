@@ -121,7 +121,7 @@ def test_program_and_attach_types(bodies, prog_type):
         {"license": "GPL" * 100},
         {"kern_version": 5},
     ],
-    ids=str,
+    ids=lambda change: str(change)[:60],
 )
 @pytest.mark.parametrize("prog_type", [ProgType.SOCKET_FILTER, ProgType.KPROBE, ProgType.XDP])
 def test_requests_that_cannot_be_meant(bodies, prog_type, change):
