@@ -37,7 +37,8 @@ XDP_FRAME = 40
 """Bytes at the start of an XDP packet's headroom that the kernel keeps (``struct xdp_frame``)."""
 ETHERNET = 14
 LENGTH, PKT_TYPE, PROTOCOL, IFINDEX = 0, 4, 16, 40
-FLOW_KEYS, WIRE_LENGTH, GSO_SEGMENTS = 144, 160, 164
+FLOW_KEYS, WIRE_LENGTH = 144, 160
+XDP_IFINDEX = 12
 FLOW_KEYS_SIZE = 56
 """Bytes of ``struct bpf_flow_keys``, which a flow dissector fills."""
 SKB_FROM_USER = (
@@ -48,12 +49,15 @@ SKB_FROM_USER = (
 back of it."""
 GSO_MAX = 1 << 16
 """Bytes that a packet may have had on the wire; it had fewer segments."""
-MULTICAST, OTHER_HOST = 2, 3
-"""``PACKET_MULTICAST`` and ``PACKET_OTHERHOST``."""
+HOST, BROADCAST, MULTICAST, OTHER_HOST = range(4)
+"""``PACKET_HOST`` and its like."""
+ALL = b"\xff" * 6
 ETHERTYPES_FROM = 0x600
 """A lower number in an Ethernet header is a length, and the protocol one of these two."""
 NOVELL, LLC = 1, 4
-LINK_LEVEL = frozenset((ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP))
+LINK_LEVEL = frozenset(
+    (ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP, ProgType.FLOW_DISSECTOR)
+)
 """Types that see the Ethernet header; the others start behind it."""
 
 
@@ -73,18 +77,20 @@ def protocol_of(frame: bytes) -> bytes:
     return number.to_bytes(2, "big")
 
 
-def sort_of_address(frame: bytes) -> int:
-    """Whose address a frame has that arrives at a loopback device: its own is zeros."""
+def sort_of_address(frame: bytes, device: int) -> int:
+    """Whose address a frame has that arrives at a device: the loopback's own is zeros."""
+    to, loopback = frame[:6], device == 1
     if frame[0] & 1:
-        return MULTICAST
-    return OTHER_HOST if any(frame[:6]) else 0
+        return BROADCAST if to == ALL and not loopback else MULTICAST
+    return HOST if loopback and not any(to) else OTHER_HOST
 
 
 class Packet:
     """A packet that a program of type `kind` gets. `start` and `end` are addresses of its data.
 
     `device` is where it came from; a program on a device sees the Ethernet header even if its type
-    does not imply that. 0: from a test run.
+    does not imply that. 0: from a test run, whose `context` is empty or whole, and checked
+    (`testrun`).
     """
 
     def __init__(
@@ -141,7 +147,9 @@ class Packet:
             if context:
                 self._set_wire_length()
             if not device:
-                self.field(PKT_TYPE, sort_of_address(data))
+                self.field(
+                    PKT_TYPE, sort_of_address(data, self.memory.load(self.context + IFINDEX, 4))
+                )
         kernel.packets[self.context] = self
 
     @property
@@ -167,25 +175,13 @@ class Packet:
 
     def _set_context(self, given: builtins.bytes, device: int) -> None:
         size = XDP_MD_SIZE if self.is_xdp else SK_BUFF_SIZE
-        if len(given) > size and any(given[size:]):
-            raise failure(EINVAL)
         view = self.memory.view(self.context, size)
         if self.is_xdp:
-            view[12:16] = struct.pack("<I", device or 1)
+            self.field(XDP_IFINDEX, device or 1)
             if not given:
                 return
-            start, end, before, device, queue, egress = struct.unpack_from(
-                "<6I", given.ljust(XDP_MD_SIZE, b"\0")
-            )
-            if before or end > self.length or start > end or start % 4 or start > META_MAX:
-                raise failure(EINVAL)
-            if egress or queue:
-                raise failure(EINVAL)
-            if device:
-                device_name(device)
-                view[12:16] = struct.pack("<I", device)
-            if self.length - start < ETHERNET:
-                raise failure(EINVAL)
+            start, end, _, device = struct.unpack_from("<4I", given)
+            self.field(XDP_IFINDEX, device or 1)
             # What precedes `start` is metadata, and of the headroom; what lies behind `end` is in
             # fragments.
             self.lowest += start
@@ -195,24 +191,15 @@ class Packet:
                 self.linear = min(self.linear, self.start + end)
             self.start += start
             return
-        device = device or int.from_bytes(given[IFINDEX : IFINDEX + 4], "little") or 1
-        device_name(device)
-        rest = bytearray(given)
         for offset, count in SKB_FROM_USER:
             part = given[offset : offset + count]
             view[offset : offset + len(part)] = part
-            rest[offset : offset + count] = bytes(len(part))
-        if any(rest):
-            raise failure(EINVAL)
         view[PROTOCOL : PROTOCOL + 2] = protocol_of(self.bytes(0, self.length))
-        self.field(IFINDEX, device)
+        self.field(IFINDEX, device or self.memory.load(self.context + IFINDEX, 4) or 1)
 
     def _set_wire_length(self) -> None:
         """The length that the packet had on the wire is its own where nobody says."""
         given = self.memory.load(self.context + WIRE_LENGTH, 4)
-        wrong = given and not self.length <= given <= GSO_MAX
-        if wrong or self.memory.load(self.context + GSO_SEGMENTS, 4) >= GSO_MAX:
-            raise failure(EINVAL)
         self.field(WIRE_LENGTH, given or self.length)
 
     def sync(self) -> None:
@@ -279,12 +266,16 @@ class Packet:
         offsets."""
         if self.is_xdp:
             head = struct.pack("<III", self.start - self.meta, self.data_end - self.meta, 0)
-            return (head + given[len(head) :]).ljust(XDP_MD_SIZE, b"\0")[:XDP_MD_SIZE]
+            return head + given[len(head) :]
         view = self.memory.view(self.context, SK_BUFF_SIZE)
         data = bytearray(SK_BUFF_SIZE)
         for offset, count in SKB_FROM_USER:
             data[offset : offset + count] = view[offset : offset + count]
         return bytes(data)
+
+    def flow_keys(self) -> memoryview:
+        """The ``struct bpf_flow_keys`` of a flow dissector."""
+        return self.memory.view(self.keys, FLOW_KEYS_SIZE)
 
     def whole(self) -> builtins.bytes:
         """All bytes, with what lies before the data: XDP's metadata, or zeros for the link header

@@ -34,6 +34,7 @@ from minibcc.machine.linux618 import Linux618
 from minibcc.machine.machine import Machine
 from minibcc.records import replace
 from tests.kernel.test_maps_stateful import can_pin
+from tests.live import DEFAULT_ATTACH
 
 pytestmark = pytest.mark.kernel
 
@@ -128,6 +129,20 @@ def test_requests_that_cannot_be_meant(bodies, prog_type, change):
     compare(bodies, replace(ProgLoad(prog_type, RETURN), **change))
 
 
+def ethernet(protocol: int, size: int) -> bytes:
+    """A frame to somebody else, of bytes that differ."""
+    head = struct.pack(">6s6sH", b"\2" * 6, b"\4" * 6, protocol)
+    return head + bytes(range(1, size - len(head) + 1))
+
+
+def words(size: int, *places: int) -> bytes:
+    """Zeros but for 32-bit numbers: offset, number, offset, number."""
+    data = bytearray(size)
+    for offset, number in zip(places[::2], places[1::2], strict=True):
+        struct.pack_into("<I", data, offset, number)
+    return bytes(data)
+
+
 TEST_RUNS = [
     {},
     {"data_in": bytes(13)},
@@ -156,30 +171,78 @@ TEST_RUNS = [
     {"ctx_in": bytes(96), "ctx_size_out": 96},
     *({"data_in": bytes(size)} for size in (3520, 3521, 3712, 3713, 73152, 73153)),
     {"data_in": bytes(64), "ctx_size_out": 10},
+    *({"data_in": bytes(size), "ctx_size_out": 192} for size in (14, 3712, 3713, 4096, 4097)),
+    *({"data_in": ethernet(0x800, size)} for size in (33, 34)),
+    *({"data_in": ethernet(0x86DD, size)} for size in (53, 54)),
+    {"data_in": ethernet(5, 60), "data_size_out": 60, "ctx_size_out": 192},
+    {"data_in": ethernet(0x800, 60), "data_size_out": 60, "ctx_size_out": 8},
+    {"data_in": ethernet(0x800, 60), "data_size_out": 60, "ctx_in": bytes(4096) + b"\1"},
+    *(
+        {"data_in": bytes(60), "ctx_in": words(192, *place), "ctx_size_out": 192}
+        for place in ((40, 2), (40, 99), (160, 59), (160, 99), (164, 65535), (164, 65536), (8, 7))
+    ),
+    *(
+        {
+            "data_in": bytes(60),
+            "data_size_out": 99,
+            "ctx_in": words(24, 4, *at),
+            "ctx_size_out": 24,
+        }
+        for at in ((59,), (60,), (61,), (8, 0, 8), (60, 16, 1), (60, 20, 1), (60, 12, 1, 16, 1))
+    ),
+    {"data_in": bytes(20), "ctx_in": words(24, 0, 8, 4, 20), "data_size_out": 20},
+    *({"data_in": bytes(60), "ctx_in": words(56, place, 1)} for place in (0, 48, 52)),
+    *({"ctx_in": words(72, 8, 2, *rest)} for rest in ((), (0, 1), (60, 65536), (64, 1), (68, 1))),
+    {"ctx_in": words(12, 8, 10), "ctx_size_out": 72},
+    {"ctx_in": words(12, 8, 3), "ctx_size_out": 72},
+    {"ctx_in": words(12, 8, 2), "ctx_size_out": 71},
 ]
 
 TESTED = [
     (ProgType.SOCKET_FILTER, "r0 = 0\nexit"),
     (ProgType.SCHED_CLS, "r0 = *(u32 *)(r1 +0)\nexit"),
+    (ProgType.SCHED_CLS, "r0 = *(u32 *)(r1 +160)\nr2 = *(u32 *)(r1 +4)\nr0 <<= 8\nr0 |= r2\nexit"),
+    (ProgType.LWT_XMIT, "r0 = *(u32 *)(r1 +16)\n*(u32 *)(r1 +48) = r0\nexit"),
     (ProgType.XDP, "r0 = 2\nexit"),
+    (ProgType.XDP, "r0 = *(u32 *)(r1 +4)\nr2 = *(u32 *)(r1 +0)\nr0 -= r2\nexit"),
+    (ProgType.XDP, "r2 = 3000\ncall bpf_xdp_adjust_tail\nexit"),
+    (ProgType.XDP, "r2 = -50\ncall bpf_xdp_adjust_tail\nexit"),
+    (
+        ProgType.FLOW_DISSECTOR,
+        """
+        r2 = *(u32 *)(r1 +76)
+        r3 = *(u32 *)(r1 +80)
+        r3 -= r2
+        r1 = *(u64 *)(r1 +144)
+        r4 = *(u16 *)(r1 +10)
+        *(u16 *)(r1 +2) = r3
+        *(u16 *)(r1 +0) = r4
+        r0 = 0
+        exit
+        """,
+    ),
+    (ProgType.SK_LOOKUP, "r0 = 1\nexit"),
     (ProgType.RAW_TRACEPOINT, "r0 = 0\nexit"),
     (ProgType.RAW_TRACEPOINT, "r0 = *(u64 *)(r1 +16)\nexit"),
 ]
 
 
-@pytest.mark.parametrize("run", TEST_RUNS, ids=lambda run: str(run)[:60])
 @pytest.mark.parametrize(("prog_type", "text"), TESTED)
-def test_test_runs(bodies, prog_type, text, run):
-    answers = []
-    for system in bodies:
-        fd = system.bpf(ProgLoad(prog_type, encode(assemble(text)))).fd
-        try:
-            result = system.bpf(ProgTestRun(fd, **run))
-            answers.append((result.retval, result.data_out))
-        except OSError as error:
-            answers.append(f"errno {error.errno}")
+def test_test_runs(bodies, prog_type, text):
+    attach = DEFAULT_ATTACH.get(prog_type, 0)
+    load = ProgLoad(prog_type, encode(assemble(text)), expected_attach_type=attach)
+    programs = [(system, system.bpf(load).fd) for system in bodies]
+    for run in TEST_RUNS:
+        answers = []
+        for system, fd in programs:
+            try:
+                result = system.bpf(ProgTestRun(fd, **run))
+                answers.append((result.retval, result.data_out, result.ctx_out))
+            except OSError as error:
+                answers.append(f"errno {error.errno}")
+        assert answers[1] == answers[0], run
+    for system, fd in programs:
         system.close(fd)
-    assert answers[1] == answers[0]
 
 
 def test_descriptors_of_another_kind(bodies):
