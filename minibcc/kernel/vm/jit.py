@@ -280,7 +280,7 @@ class Jit:
     def _callx(self, number: int, *arguments: int) -> int:
         helpers = self._running().image.helpers
         if number not in helpers:
-            raise Fault(f"no helper has number {number}")
+            raise Fault(f"no helper has number {number}", insn=self._cells[SLOT] - 1)
         r1, r2, r3, r4, r5 = arguments
         result: int = helpers[number](self._run, r1, r2, r3, r4, r5)
         return result

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 (
     ABORT, SLOT, FAULTY, FRAME, LIMIT, TAIL_CALLS, CPU, PROGRAM, R1, _, _, _, R5, TOP, COUNT, CELLS
 ) = range(16)  # fmt: skip
-"""The cells at ``state``: the run must end; 1 + the slot where, if nothing was called, and of which
+"""The cells at ``state``: the run must end; 1 + the slot where, if no helper ended it, and of which
 program; R10 at the last call of a helper (for callbacks); the end of the chain of frames; tail
 calls so far; the CPU; the program that runs (first: what to start), with which registers, and how
 often. A program is its entry's address. And how many cells there are."""
@@ -203,6 +203,7 @@ class Translator(Writer):
         if row.op == "function":
             self.call_function(target(self.function.image, slot, row), arguments, slot)
         elif row.op == "callx":
+            self.emit(f"store i64 {slot + 1}, ptr {self.cell(SLOT)}")
             self.values[0] = self.call("callx", self.number(insn.dst), *arguments)
         else:
             self.values[0] = self.call(f"kernel_{insn.imm}", *arguments)
