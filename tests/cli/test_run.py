@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -87,6 +89,33 @@ print(__main__.sys is sys)
     assert done.stdout == (
         "['script.py', '-x', '--seed', '9', '--help'] __main__ script.py\nTrue\n"
     )
+
+
+def test_files_are_the_simulated_kernels_also_for_writing(minibcc):
+    """And no others: nothing of the computer's own is changed."""
+    stats = Path("/proc/sys/kernel/bpf_stats_enabled")
+    before = stats.read_text() if stats.exists() else ""
+    script = """
+        STATS = "/proc/sys/kernel/bpf_stats_enabled"
+        for content in "1", "0", "1":
+            with open(STATS, "w") as file:
+                file.write(content)
+            print(open(STATS).read(), end="")
+        for path in STATS, "/proc/kallsyms", "/sys/kernel/tracing/tracing_on":
+            try:
+                with open(path, "wb", buffering=0) as file:
+                    file.write(b"x")
+            except OSError as wrong:
+                print(wrong)
+    """
+    done = minibcc("run", "script.py", script=dedent(script))
+    assert done.stdout.splitlines() == [
+        *"101",
+        f"[Errno 22] Invalid argument: '{stats}'",
+        "[Errno 13] Permission denied: '/proc/kallsyms'",
+        "[Errno 13] Permission denied: '/sys/kernel/tracing/tracing_on'",
+    ]
+    assert (stats.read_text() if stats.exists() else "") == before
 
 
 def test_time_is_the_kernels(minibcc):
