@@ -63,7 +63,9 @@ class Symbols:
         if position < 0 or not address >> 63:
             return f"{address:#x}"
         start = self._starts[position]
-        end = self._starts[position + 1] if position + 1 < len(self._starts) else address + 1
+        end = self._starts[position + 1] if position + 1 < len(self._starts) else start + 1
+        if address >= end:  # the last symbol is the end of the kernel's code
+            return f"{address:#x}"
         if not offset:
             return self._names[position]
         return f"{self._names[position]}+{address - start:#x}/{end - start:#x}"

@@ -106,6 +106,7 @@ class Packet:
         self.memory = kernel.memory
         self.kind = kind
         self.is_xdp = kind == ProgType.XDP
+        self.device = device
         self.pointers = PACKET_POINTERS[kind]
         self.size = HEADROOM + len(data) + (0 if self.is_xdp else TAILROOM)
         if self.is_xdp:

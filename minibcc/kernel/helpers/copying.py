@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 KERNEL_START = 1 << 63
 MASK32 = 0xFFFF_FFFF
+KERNEL_MAPPED = 0xFFFF_8000_0000_0000
+"""What lies below, and above what is the user's, is no address (x86-64, four levels of pages)."""
+TASK_END = (1 << 47) - 4096
+VSYSCALL = 0xFFFF_FFFF_FF60_0000
+"""A page of the kernel's for user space."""
 CHUNK = 64
 
 
@@ -75,6 +80,18 @@ def read_string(run: Run, read: Callable[[Run, int, int], bytes], address: int, 
     return out[: size - 1] + b"\0" if size else b""
 
 
+def _refusal(run: Run, read: Reader, address: int) -> int:
+    """The errno with which an address is refused before anything is read, be it of no bytes, or 0:
+    what is not the kernel's (``copy_from_kernel_nofault_allowed``), or not the user's."""
+    arena = run.memory.base <= address < run.memory.base + run.memory.size
+    kernel = arena or (address >= KERNEL_MAPPED and address >> 12 != VSYSCALL >> 12)
+    if read is read_user:
+        return -EFAULT if arena or address > TASK_END else 0
+    if read is read_either and not arena and address < TASK_END:
+        return 0
+    return 0 if kernel else -ERANGE
+
+
 Reader: TypeAlias = "Callable[[Run, int, int], bytes]"
 
 
@@ -96,16 +113,17 @@ def _reads(name: str, read: Reader, text: bool) -> None:
     @helper(name)
     def copy(run: Run, target: int, size: int, source: int, r4: int, r5: int) -> int:
         size &= MASK32
-        if not size:
+        if not size and (text or name == "copy_from_user"):
             return 0
         view = run.memory.view(target, size)
+        error = _refusal(run, read, source)
         try:
+            if error:
+                raise BadAddress(source, size)
             data = read_string(run, read, source, size) if text else read(run, source, size)
-        except BadAddress as bad:
+        except BadAddress:
             view[:] = bytes(size)
-            # Reading the kernel refuses user addresses with an errno of its own.
-            user = read is read_kernel and bad.address < KERNEL_START
-            return -ERANGE if user else -EFAULT
+            return error or -EFAULT
         view[: len(data)] = data
         return len(data) if text else 0
 

@@ -94,10 +94,8 @@ def get_numa_node_id(run: Run, r1: int, r2: int, r3: int, r4: int, r5: int) -> i
 
 @helper("current_task_under_cgroup")
 def current_task_under_cgroup(run: Run, map: int, index: int, r3: int, r4: int, r5: int) -> int:
-    found = run.kernel.map_at[map].cgroup_at(index & 0xFFFF_FFFF)
-    if isinstance(found, int) and found < 0:
-        return found
-    return int(found in (1, run.task.cgroup_id))
+    found: int = run.kernel.map_at[map].cgroup_at(index & 0xFFFF_FFFF)
+    return found if found < 0 else int(found in (1, run.task.cgroup_id))
 
 
 @helper("get_attach_cookie")

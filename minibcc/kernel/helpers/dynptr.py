@@ -6,7 +6,7 @@ Programs cannot look into one; the verifier sees to it that only helpers do. Mir
 
 from __future__ import annotations
 
-from errno import E2BIG, EAGAIN, EBUSY, EINVAL, ENODATA, ENOMEM
+from errno import E2BIG, EAGAIN, EBUSY, EINVAL, ENODATA
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.helpers.registry import helper
@@ -64,7 +64,9 @@ def dynptr_read(run: Run, target: int, size: int, source: int, offset: int, flag
 @helper("dynptr_write")
 def dynptr_write(run: Run, target: int, offset: int, source: int, size: int, flags: int) -> int:
     size, offset = size & MASK32, offset & MASK32
-    place = -EINVAL if flags else _place(run, target, offset, size)
+    place = _place(run, target, offset, size)
+    if place >= 0 and flags:
+        place = -EINVAL
     if place < 0:
         return place
     run.memory.view(place, size)[:] = bytes(run.memory.view(source, size))
@@ -126,7 +128,7 @@ def ringbuf_reserve_dynptr(run: Run, map: int, size: int, flags: int, pointer: i
     record = 0 if flags or size > MAX_SIZE else ring.reserve(size)
     if not record:
         _set(run, pointer, 0, 0)
-        return -EINVAL if flags else -E2BIG if size > MAX_SIZE else -ENOMEM
+        return -E2BIG if size > MAX_SIZE and not flags else -EINVAL
     if run.references is None:
         run.references = {}
     run.references[record] = ring

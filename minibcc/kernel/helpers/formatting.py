@@ -10,7 +10,7 @@ Conversions: ``%d %i %u %x %X`` with ``l`` and ``ll``, ``%c``, ``%s`` and ``%pks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from errno import EINVAL
 from typing import Protocol
 
@@ -18,9 +18,14 @@ from minibcc.machine.memory import BadAddress
 
 REFUSED = frozenset({*range(32), 127} - set(b"\t\n\v\f\r"))
 """Characters that no format may hold; texts in UTF-8 pass."""
-SPACE = frozenset(b" \t\n\v\f\r")
-PUNCTUATION = frozenset(b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+SPACE = frozenset(b" \t\n\v\f\r\xa0")
+PUNCTUATION = frozenset((*b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", *range(0xA1, 0xC0), 0xD7, 0xF7))
+"""Linux takes bytes for Latin-1 (lib/ctype.c)."""
 DIGITS = frozenset(b"0123456789")
+ALPHANUMERIC = frozenset((*DIGITS, *range(0x41, 0x5B), *range(0x61, 0x7B), *range(0xC0, 0x100))) - {
+    0xD7,
+    0xF7,
+}
 FLAGS = frozenset(b"0+- ")
 MASK64 = (1 << 64) - 1
 MAX_ERRNO = 4095
@@ -72,8 +77,24 @@ class _Scanner:
         return following == 0 or following in SPACE or following in PUNCTUATION
 
 
-def format_message(text: bytes, arguments: Sequence[int], reader: Reader) -> bytes:
-    """The message. `text` is without its NUL. Raises BadFormat."""
+class Nowhere:
+    """A `Reader` that reads nothing, for who only wants to know whether a format is one."""
+
+    def text(self, kind: str, address: int) -> bytes:
+        return b""
+
+    def memory(self, address: int, size: int) -> bytes:
+        return bytes(size)
+
+    def symbol(self, address: int, *, offset: bool) -> str:
+        return ""
+
+
+def format_message(
+    text: bytes, arguments: Sequence[int], reader: Reader, room: int = 1 << 32
+) -> bytes:
+    """The message. `text` is without its NUL, `room` the bytes that the message's buffer has: what
+    Linux makes into text beforehand counts only where it begins inside. Raises BadFormat."""
     if not REFUSED.isdisjoint(text):
         raise BadFormat
     scanner = _Scanner(text, arguments, reader)
@@ -89,12 +110,15 @@ def format_message(text: bytes, arguments: Sequence[int], reader: Reader) -> byt
             out.append(b"%")
             scanner.at += 1
             continue
-        out.append(_conversion(scanner))
+        made, early = _conversion(scanner)
+        if not early or sum(map(len, out)) < room:
+            out.append(made)
     return b"".join(out)
 
 
-def _conversion(scanner: _Scanner) -> bytes:
-    """One conversion, from behind its ``%``."""
+def _conversion(scanner: _Scanner) -> tuple[bytes, bool]:
+    """One conversion, from behind its ``%``, and whether it is one that ``bpf_bprintf_prepare``
+    makes into text itself."""
     value = scanner.argument()
     start = scanner.at
     while scanner.peek() in FLAGS:
@@ -107,10 +131,10 @@ def _conversion(scanner: _Scanner) -> bytes:
     if kind == "p":
         return _pointer(scanner, modifiers, value)
     if kind == "s":
-        return _string(scanner, modifiers, "", value)
+        return _padded(modifiers, _string(scanner, "", value)), False
     if kind == "c":
         scanner.at += 1
-        return _padded(modifiers, bytes([value & 0xFF]))
+        return _padded(modifiers, bytes([value & 0xFF])), False
     bits = 32
     if kind == "l":
         scanner.at += 1
@@ -121,7 +145,7 @@ def _conversion(scanner: _Scanner) -> bytes:
     if kind not in ("i", "d", "u", "x", "X"):
         raise BadFormat
     scanner.at += 1
-    return _integer(modifiers, kind, value & (1 << bits) - 1, bits)
+    return _integer(modifiers, kind, value & (1 << bits) - 1, bits), False
 
 
 def _integer(modifiers: str, kind: str, value: int, bits: int) -> bytes:
@@ -140,30 +164,39 @@ def _padded(modifiers: str, text: bytes) -> bytes:
     return text.ljust(width) if "-" in modifiers else text.rjust(width)
 
 
-def _string(scanner: _Scanner, modifiers: str, kind: str, address: int) -> bytes:
+def _string(scanner: _Scanner, kind: str, address: int) -> bytes:
     if not scanner.ends(1):
         raise BadFormat
     scanner.at += 1
     try:
-        text = scanner.reader.text(kind, address)
+        return scanner.reader.text(kind, address)
     except BadAddress:
-        text = b""
-    return _padded(modifiers, text)
+        return b""
 
 
-def _pointer(scanner: _Scanner, modifiers: str, value: int) -> bytes:
-    """``%p`` and what may follow it."""
+def _pointer(scanner: _Scanner, modifiers: str, value: int) -> tuple[bytes, bool]:
+    """``%p`` and what may follow it. Letters and digits behind are taken for more of it, and text
+    that was made before has no width any more (``bstr_printf``)."""
+    made, early = _pointed(scanner, value)
+    while scanner.peek() in ALPHANUMERIC:
+        scanner.at += 1
+    if isinstance(made, int):
+        return _number(modifiers, made), early
+    return made if early else _padded(modifiers, made), early
+
+
+def _pointed(scanner: _Scanner, value: int) -> tuple[bytes | int, bool]:
+    """What a pointer is shown as, and whether it is text already."""
     kind = chr(scanner.peek(1))
     if kind in "ku" and scanner.peek(2) == ord("s"):
         scanner.at += 2
-        return _string(scanner, "", kind, value)  # Linux forgets the width here
+        return _string(scanner, kind, value), True
     if scanner.ends(1) or kind in "xK":
         scanner.at += 1 if scanner.ends(1) else 2
-        return _number(modifiers, value if kind == "x" else hashed(value))
-    make = _POINTERS.get(kind)
-    if make is not None:
+        return value if kind == "x" else hashed(value), False
+    if kind in ("s", "S", "B"):
         scanner.at += 2
-        return _padded(modifiers, make(scanner.reader, value))
+        return scanner.reader.symbol(value, offset=kind != "s").encode(), kind == "B"
     size = {"4": 4, "6": 16}.get(chr(scanner.peek(2)))
     if kind not in "iI" or size is None:
         raise BadFormat
@@ -172,7 +205,7 @@ def _pointer(scanner: _Scanner, modifiers: str, value: int) -> bytes:
         data = scanner.reader.memory(value, size)
     except BadAddress:
         data = bytes(size)
-    return _padded(modifiers, _address(data, kind))
+    return _address(data, kind), True
 
 
 def _number(modifiers: str, value: int) -> bytes:
@@ -191,13 +224,6 @@ def hashed(value: int) -> int:
 
     digest = blake2b(value.to_bytes(8, "little"), digest_size=4).digest()
     return int.from_bytes(digest, "little")
-
-
-_POINTERS: dict[str, Callable[[Reader, int], bytes]] = {
-    "s": lambda reader, value: reader.symbol(value, offset=False).encode(),
-    "S": lambda reader, value: reader.symbol(value, offset=True).encode(),
-    "B": lambda reader, value: reader.symbol(value, offset=True).encode(),
-}
 
 
 def _address(data: bytes, kind: str) -> bytes:

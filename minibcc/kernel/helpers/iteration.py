@@ -16,12 +16,12 @@ MAX_LOOPS = 1 << 23
 
 @helper("loop")
 def loop(run: Run, count: int, function: int, context: int, flags: int, r5: int) -> int:
-    """Calls ``function(index, context)`` until it answers 1; how many calls were made."""
-    count &= 0xFFFF_FFFF
+    """Calls ``function(index, context)`` until it answers 1; how many calls were made. Linux puts
+    the loop in place of the call: all 64 bits of `count` count, and an errno has 32."""
     if flags:
         return -EINVAL
     if count > MAX_LOOPS:
-        return -E2BIG
+        return -E2BIG & 0xFFFF_FFFF
     assert run.call is not None
     for index in range(count):
         if run.call(function, index, context):

@@ -5,13 +5,18 @@ Mirrors the first helpers of kernel/bpf/helpers.c.
 
 from __future__ import annotations
 
-from errno import EINVAL, ENOENT
+from errno import E2BIG, EINVAL, ENOENT
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.helpers.registry import helper
 
 if TYPE_CHECKING:
+    from minibcc.kernel.events import PerfEvent
     from minibcc.kernel.vm.execution import Run
+
+INDEX_MASK = 0xFFFF_FFFF
+"""``BPF_F_INDEX_MASK``; all of it is the processor that the program runs on."""
+CURRENT_CPU = INDEX_MASK
 
 
 @helper("map_lookup_elem")
@@ -98,14 +103,19 @@ def for_each_map_elem(run: Run, map: int, function: int, context: int, flags: in
 
 @helper("perf_event_read")
 def perf_event_read(run: Run, map: int, flags: int, r3: int, r4: int, r5: int) -> int:
-    index = flags & 0xFFFF_FFFF
-    if index == 0xFFFF_FFFF:
-        index = run.cpu
-    event = run.kernel.map_at[map].event_at(index)
-    if event is None:
-        return -ENOENT
-    count: int = event.count
-    return count
+    found = counting_event(run, map, flags)
+    return found if isinstance(found, int) else found.count
+
+
+def counting_event(run: Run, map: int, flags: int) -> PerfEvent | int:
+    """The event that `flags` name, or a negative errno."""
+    if flags & ~INDEX_MASK:
+        return -EINVAL
+    index = run.cpu if flags == CURRENT_CPU else flags
+    target = run.kernel.map_at[map]
+    if index >= target.max_entries:
+        return -E2BIG
+    return target.event_at(index) or -ENOENT
 
 
 @helper("spin_lock", "spin_unlock")

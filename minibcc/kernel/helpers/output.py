@@ -10,14 +10,13 @@ from errno import E2BIG, EFAULT, EINVAL, ENOENT, EOPNOTSUPP
 from typing import TYPE_CHECKING
 
 from minibcc.kernel.helpers.copying import read_kernel
+from minibcc.kernel.helpers.mapping import CURRENT_CPU, INDEX_MASK, counting_event
 from minibcc.kernel.helpers.registry import helper
 from minibcc.machine.memory import BadAddress
 
 if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import Run
 
-INDEX_MASK = 0xFFFF_FFFF
-CURRENT_CPU = 0xFFFF_FFFF
 CONTEXT_LENGTH_MASK = 0xFFFFF << 32
 """``BPF_F_CTXLEN_MASK``: bytes of the packet to append."""
 
@@ -94,20 +93,12 @@ def xdp_output(run: Run, packet: int, map: int, flags: int, data: int, size: int
 @helper("perf_event_read_value")
 def perf_event_read_value(run: Run, map: int, flags: int, buffer: int, size: int, r5: int) -> int:
     view = run.memory.view(buffer, size & INDEX_MASK)
-    error = 0
-    event = None
-    if len(view) != 24 or flags & ~INDEX_MASK:
-        error = -EINVAL
-    else:
-        index = run.cpu if flags == CURRENT_CPU else flags
-        target = run.kernel.map_at[map]
-        event = target.event_at(index) if index < target.max_entries else None
-        error = 0 if event is not None else -ENOENT if index < target.max_entries else -E2BIG
-    if event is None:
+    found = counting_event(run, map, flags) if len(view) == 24 else -EINVAL
+    if isinstance(found, int):
         view[:] = bytes(len(view))
-        return error
+        return found
     now = run.kernel.machine.now()
-    view[:] = struct.pack("<QQQ", event.count, now, now)
+    view[:] = struct.pack("<QQQ", found.count, now, now)
     return 0
 
 

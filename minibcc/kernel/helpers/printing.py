@@ -50,7 +50,7 @@ def message(run: Run, format: int, size: int, arguments: Sequence[int]) -> bytes
     text, nul, _ = bytes(run.memory.view(format, size & MASK32)).partition(b"\0")
     if not nul:
         raise BadFormat
-    return format_message(text, arguments, RunReader(run))
+    return format_message(text, arguments, RunReader(run), MAX_MESSAGE)
 
 
 def arguments_in(run: Run, data: int, size: int) -> tuple[int, ...]:
@@ -90,7 +90,7 @@ def snprintf(run: Run, target: int, size: int, format: int, data: int, length: i
     try:
         arguments = arguments_in(run, data, length)
         text = read_string(run, read_kernel, format, MAX_MESSAGE)[:-1]
-        message = format_message(text, arguments, RunReader(run))
+        message = format_message(text, arguments, RunReader(run), size)
     except BadFormat:
         return -EINVAL
     if size:

@@ -91,8 +91,11 @@ def sk_select_reuseport(run: Run, context: int, map: int, key: int, flags: int, 
 
 @helper("skb_under_cgroup")
 def skb_under_cgroup(run: Run, context: int, map: int, index: int, r4: int, r5: int) -> int:
-    """The packet has no socket, so it is of no cgroup."""
-    return -ENOENT
+    """A packet from a device has no socket, so it is of no cgroup; that of a test run has one."""
+    if run.kernel.packets[run.context].device:
+        return -ENOENT
+    found: int = run.kernel.map_at[map].cgroup_at(index & MASK32)
+    return min(found, 1)
 
 
 @helper(

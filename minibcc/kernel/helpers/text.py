@@ -53,6 +53,7 @@ def _digit(char: bytes) -> int:
 
 @helper("strtol")
 def strtol(run: Run, text: int, size: int, flags: int, result: int, r5: int) -> int:
+    run.memory.store(result, 8, 0)
     consumed, value, negative = parse_number(bytes(run.memory.view(text, size)), flags)
     if consumed < 0:
         return consumed
@@ -64,6 +65,7 @@ def strtol(run: Run, text: int, size: int, flags: int, result: int, r5: int) -> 
 
 @helper("strtoul")
 def strtoul(run: Run, text: int, size: int, flags: int, result: int, r5: int) -> int:
+    run.memory.store(result, 8, 0)
     consumed, value, negative = parse_number(bytes(run.memory.view(text, size)), flags)
     if consumed < 0:
         return consumed

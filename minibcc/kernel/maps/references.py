@@ -7,7 +7,7 @@ kernel/bpf/map_in_map.c and the end of kernel/bpf/hashtab.c.
 
 from __future__ import annotations
 
-from errno import E2BIG, EBADF, EINVAL, ENOENT
+from errno import E2BIG, EAGAIN, EBADF, EINVAL, ENOENT
 from typing import TYPE_CHECKING
 
 from minibcc.abi.bpf import MapFlags, MapType
@@ -190,7 +190,7 @@ class CgroupArray(ReferenceArray):
     described = False
 
     def cgroup_at(self, index: int) -> int:
-        return -E2BIG if index >= self.max_entries else -EINVAL
+        return -E2BIG if index >= self.max_entries else -EAGAIN
 
     def write(self, key: bytes, value: bytes, flags: int) -> None:
         self.index(key, flags)

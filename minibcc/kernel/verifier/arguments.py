@@ -103,9 +103,9 @@ class Call:
     largest size given, `memory` the fixed size of what it returns, `reference` the reference among
     its arguments, `release` the register whose reference it gives back, `function` the first
     slot of the function that it calls back, `dynptr` the dynptr among its arguments, `kptr` the
-    kernel pointer in a map's value that it exchanges. `fills`
-    are (frame, lowest offset, the one behind the highest) of stack that it fills whole, from
-    before: uninitialised stack becomes initialised.
+    kernel pointer in a map's value that it exchanges, `text` the constant string that it takes.
+    `fills` are (frame, lowest offset, the one behind the highest) of stack that it fills whole,
+    from before: uninitialised stack becomes initialised.
     """
 
     def __init__(self, helper: Helper) -> None:
@@ -119,6 +119,7 @@ class Call:
         self.function = 0
         self.dynptr: Register | None = None
         self.kptr: Field | None = None
+        self.text = b""
         self.fills: tuple[Frame, int, int] | None = None
         self.raw = False
 
@@ -384,8 +385,10 @@ def _string(walk: Walk, call: Call, number: int, register: Register, wanted: Val
         raise Refused(EACCES, "verify/argument-type", message)
     offset = register.off + register.range.smin
     grants.region(register, number, register.off, facts.value_size - offset, facts.value_size)
-    if b"\0" not in facts.read(offset, facts.value_size - offset):
+    text, nul, _ = facts.read(offset, facts.value_size - offset).partition(b"\0")
+    if not nul:
         raise Refused(EINVAL, "verify/argument-type", "string is not zero-terminated")
+    call.text = text
 
 
 def _timer(walk: Walk, call: Call, number: int, register: Register, wanted: ValueType) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from minibcc.abi.bpf import AttachType, MapType, ProgFlags, ProgType
 from minibcc.abi.helpers import helper_for, name_of
+from minibcc.kernel.helpers.formatting import BadFormat, Nowhere, format_message
 from minibcc.kernel.verifier import (
     arguments,
     branches,
@@ -216,6 +217,8 @@ def _helper(walk: Walk, insn: Instruction) -> None:
         kind = kind_name(walk.registers[1].kind)
         message = f"Unsupported reg type {kind} for bpf_dynptr_from_mem data"
         raise Refused(EACCES, "verify/dynptr", message)
+    if row.name == "snprintf":
+        _format(walk, state)
     if state.function:
         callbacks.schedule(walk, state)
     if row.name == "tail_call":
@@ -232,6 +235,18 @@ def _helper(walk: Walk, insn: Instruction) -> None:
         _tail_call(walk)
     elif row.name in context.CHANGES_PACKET:
         context.forget_packet(walk)
+
+
+def _format(walk: Walk, call: arguments.Call) -> None:
+    """A format of a size that is known must be one, for so many values
+    (``check_bpf_snprintf_call``)."""
+    size = walk.registers[5].range.bits[0]
+    if size % 8:
+        raise Refused(EINVAL, "verify/argument-type", "")
+    try:
+        format_message(call.text, [0] * (size // 8), Nowhere())
+    except BadFormat:
+        raise Refused(EINVAL, "verify/argument-type", "Invalid format string") from None
 
 
 def _tail_call(walk: Walk) -> None:
