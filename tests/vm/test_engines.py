@@ -288,6 +288,25 @@ def test_a_signal_ends_repetitions(engine, arena):
     assert engine.repeat(image("r0 = r1\nexit", {}), Run(arena), (7,), 2) == 7
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="signals of POSIX")
+def test_no_signal_is_lost_between_native_code_and_a_helper(engine, arena, capsys):
+    def over(*rest):
+        raise Interruption
+
+    case = image("call helper#1\nr0 += 1\nexit", {1: lambda run, *rest: 1})
+    before = signal.signal(signal.SIGALRM, over)
+    try:
+        assert engine.repeat(case, Run(arena), (7,), 2) == 2
+        for number in range(10):
+            signal.setitimer(signal.ITIMER_REAL, 0.005 + number / 5000)
+            with pytest.raises(Interruption):
+                engine.repeat(case, Run(arena), (7,), 1_000_000)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert engine.repeat(case, Run(arena), (7,), 2) == 2
+    assert capsys.readouterr().err == ""
+
+
 def test_auto_compiles_for_many_repetitions_at_once(arena):
     engine = engines.make("auto")
     case = image("r0 = r1\nexit", {})

@@ -3,7 +3,8 @@
 An image is lifted to LLVM IR (`lift`), compiled and loaded (`native`), and called with its context
 and the end of its frame. Helpers are Python functions: native code reaches them through ctypes
 callbacks. An exception must not cross native frames, so a callback keeps it, sets a cell that the
-native code tests after each call, and the run's end raises it again.
+native code tests after each call, and the run's end raises it again. Python may answer a signal
+before a callback's first line: what is raised there ctypes drops, but tells `sys.unraisablehook`.
 
 Native code checks no memory access: it is for images of verified programs. What is no instruction,
 no helper, too deep a recursion still ends in a `Fault`.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import sys
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -100,6 +102,10 @@ class Jit:
         self._targets: dict[int, Target] = {}
         self._known: WeakValueDictionary[int, Target] = WeakValueDictionary()
         self._callbacks: dict[HelperFunction, Any] = {}
+        self._ours: set[int] = set()
+        """The Python functions that native code calls, by `id`."""
+        self._drop = self._dropped
+        self._hook = sys.unraisablehook
         self._fixed: dict[str, Any] = {
             "probe": _CALLBACKS[2](self._guarded(self._probe)),
             "packet": _CALLBACKS[2](self._guarded(self._packet)),
@@ -172,11 +178,17 @@ class Jit:
             top + (FRAMES - 1) * FRAME_PITCH, 0, run.cpu, native.address,
             r1, r2, r3, r4, r5, top, count,
         )  # fmt: skip
+        if sys.unraisablehook is not self._drop:
+            self._hook, sys.unraisablehook = sys.unraisablehook, self._drop
         try:
             result: int = self._repeat() if count else self._start()
             if cells[ABORT]:
                 self._raise()
             return result
+        except BaseException:
+            cells[ABORT] = cells[SLOT] = 0
+            self._error = None
+            raise
         finally:
             run.memory.pop_stack()
             run.call = None
@@ -185,6 +197,7 @@ class Jit:
             if outer is not None:
                 cells[FRAME : PROGRAM + 1] = kept
             else:
+                sys.unraisablehook = self._hook
                 self._targets.clear()
 
     def _raise(self) -> None:
@@ -249,7 +262,16 @@ class Jit:
                 self._cells[ABORT] = 1
                 return 0
 
+        self._ours.add(id(guarded))
         return guarded
+
+    def _dropped(self, unraisable: Any) -> None:
+        """`sys.unraisablehook` during a run."""
+        if id(unraisable.object) in self._ours:
+            self._error = unraisable.exc_value
+            self._cells[ABORT] = 1
+        else:
+            self._hook(unraisable)
 
     def _helper(self, function: HelperFunction) -> Any:
         """The callback of a helper; one per function, kept."""
@@ -265,6 +287,7 @@ class Jit:
                     cells[ABORT] = 1
                     return 0
 
+            self._ours.add(id(helper))
             callback = self._callbacks[function] = _CALLBACKS[5](helper)
         return callback
 
