@@ -8,10 +8,11 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import struct
 
 import pytest
 
-from minibcc.abi.bpf import MapFlags, MapType
+from minibcc.abi.bpf import AttachType, MapFlags, MapType, ProgType
 from minibcc.abi.requests import (
     Batch,
     BtfLoad,
@@ -27,8 +28,11 @@ from minibcc.abi.requests import (
     MapNextKey,
     MapUpdate,
     MapUpdateBatch,
+    ProgLoad,
     Request,
 )
+from minibcc.isa.instruction import encode
+from minibcc.isa.text import assemble
 from minibcc.kernel.system import SimulatedSystem
 from minibcc.machine.machine import Machine
 from minibcc.system.interface import System
@@ -329,3 +333,63 @@ def test_batches(bodies, name):
     for system, fd in zip(bodies, descriptors, strict=True):
         system.close(fd)
     assert not wrong, wrong
+
+
+EXIT = encode(assemble("r0 = 0\nexit"))
+PROGRAMS = {
+    "socket filter": ProgLoad(ProgType.SOCKET_FILTER, EXIT),
+    "XDP": ProgLoad(ProgType.XDP, EXIT),
+    "XDP of a device map": ProgLoad(ProgType.XDP, EXIT, expected_attach_type=AttachType.XDP_DEVMAP),
+    "XDP of a CPU map": ProgLoad(ProgType.XDP, EXIT, expected_attach_type=AttachType.XDP_CPUMAP),
+}
+DESCRIPTORS = (*PROGRAMS, "map", 0, -1, 9999)
+
+
+@pytest.mark.parametrize("named", DESCRIPTORS, ids=str)
+@pytest.mark.parametrize("map_type", (MapType.CPUMAP, MapType.DEVMAP, MapType.DEVMAP_HASH), ids=str)
+def test_descriptors_in_values(bodies, map_type, named):
+    """A number and a program to run there; for sockets, what is none."""
+    seen = []
+    for system in bodies:
+        opened = [map := system.bpf(MapCreate(map_type, 4, 8, 4))]
+        opened.append(short := system.bpf(MapCreate(MapType.SOCKMAP, 4, 4, 4)))
+        fd = named
+        if named == "map":
+            fd = map
+        elif named in PROGRAMS:
+            opened.append(fd := system.bpf(PROGRAMS[named]).fd)
+        for number in (0, 1, 192):
+            value = struct.pack("<Ii", number, fd)
+            seen.append([ask(system, MapUpdate(map, bytes(4), value))])
+            seen[-1].append(isinstance(ask(system, MapLookup(map, bytes(4))), bytes))
+        if fd:  # a file of the process's own
+            seen.append(ask(system, MapUpdate(short, bytes(4), struct.pack("<i", fd))))
+        for one in opened:
+            system.close(one)
+    half = len(seen) // 2
+    assert seen[half:] == seen[:half]
+
+
+@pytest.mark.parametrize("name", ["", "a-b", "a.b_1"])
+@pytest.mark.parametrize("inner", [None, 9999])
+def test_names_of_maps_of_nothing(bodies, name, inner):
+    """What an inner map is comes before what a name may be."""
+    for kind in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS, MapType.ARRAY):
+        for shape in ((4, 4, 1), (4, 8, 1), (4, 4, 0)):
+            request = MapCreate(kind, *shape, map_name=name, inner_map_fd=inner)
+            answers = [ask(system, request) for system in bodies]
+            for system, answer in zip(bodies, answers, strict=True):
+                if isinstance(answer, int):
+                    system.close(answer)
+            said = [isinstance(answer, int) or answer for answer in answers]
+            assert said[1] == said[0], request
+
+
+def test_bytes_of_bloom_filters(bodies):
+    for count, hashes in itertools.product((1, 2, 9, 10, 16, 46, 47, 100, 1000), (0, 1, 2, 3, 15)):
+        taken = []
+        for system in bodies:
+            fd = system.bpf(MapCreate(MapType.BLOOM_FILTER, 0, 8, count, map_extra=hashes))
+            taken.append(system.bpf(MapGetInfo(fd)).memlock)
+            system.close(fd)
+        assert taken[1] == taken[0], (count, hashes)

@@ -15,6 +15,7 @@ from errno import (
     EINVAL,
     ENODEV,
     ENOENT,
+    ENOMEM,
     ENOSPC,
     ENOTSOCK,
     EOPNOTSUPP,
@@ -22,7 +23,7 @@ from errno import (
 )
 from typing import TYPE_CHECKING, ClassVar
 
-from minibcc.abi.bpf import MapFlags, MapType, ProgType
+from minibcc.abi.bpf import AttachType, MapFlags, MapType, ProgType
 from minibcc.kernel.errnos import failure
 from minibcc.kernel.maps.array import INT_MAX, IndexedMap
 from minibcc.kernel.maps.base import EXIST, NOEXIST, Map, power_of_two
@@ -106,16 +107,21 @@ class Redirection(Map):
             program.hold()
             self.programs[key] = program
 
-    def _program(self, value: bytes, attach_type: int) -> Program | None:
-        """The XDP program that a value names behind its number."""
+    def _program(self, value: bytes, attach_type: AttachType, wrong: int) -> Program | None:
+        """The XDP program that a value names behind its number, loaded for such a map. Raises the
+        errno `wrong` if it is another one, or none."""
         if self.value_size < 8:
             return None
         fd = struct.unpack_from("<i", value, 4)[0]
         if fd <= 0:
             return None
-        program = self.kernel.program_of(fd)
-        if program.request.prog_type != ProgType.XDP:
-            raise failure(EINVAL)
+        try:
+            program = self.kernel.program_of(fd)
+        except OSError:
+            raise failure(wrong) from None
+        asked = program.request
+        if (asked.prog_type, asked.expected_attach_type) != (ProgType.XDP, attach_type):
+            raise failure(wrong)
         return program
 
     def lookup(self, key: bytes, cpu: int) -> int:
@@ -168,7 +174,7 @@ class DeviceMap(Redirection):
             return
         if index not in DEVICES:
             raise failure(EINVAL)
-        program = self._program(value, 0)
+        program = self._program(value, AttachType.XDP_DEVMAP, EINVAL)
         if hashed and key not in self.elements and len(self.elements) >= self.max_entries:
             raise failure(E2BIG)
         self.items += key not in self.elements
@@ -221,15 +227,16 @@ class ProcessorMap(Redirection):
         if cpu >= self.cpus:
             raise failure(ENODEV)
         if length:
-            self._put(key, length, self._program(value, 0))
+            self._put(key, length, self._program(value, AttachType.XDP_CPUMAP, ENOMEM))
         else:
             self._remove(key)
 
 
-def _no_socket(kernel: Kernel, value: bytes) -> OSError:
-    """What is wrong with a value that is to name a socket: no descriptor, or not a socket's."""
+def _no_socket(kernel: Kernel, value: bytes, *, signed: bool) -> OSError:
+    """What is wrong with a value that is to name a socket: no descriptor, or not a socket's.
+    `signed`: four bytes may be negative."""
     fd = int.from_bytes(value, "little")
-    if fd > INT_MAX and len(value) == 8:
+    if fd > INT_MAX and not (signed and len(value) == 4):
         return failure(EINVAL)
     kernel.descriptors.get(fd)
     return failure(ENOTSOCK)
@@ -269,7 +276,7 @@ class SocketMap(Redirection):
                 raise failure(EINVAL)
             if int.from_bytes(key, "little") >= self.max_entries:
                 raise failure(E2BIG)
-        raise _no_socket(self.kernel, value)
+        raise _no_socket(self.kernel, value, signed=self.type == MapType.XSKMAP)
 
     def remove(self, key: bytes) -> None:
         if self.type == MapType.SOCKHASH:
@@ -305,7 +312,7 @@ class ReuseportArray(IndexedMap):
             raise failure(EINVAL)
         if int.from_bytes(key, "little") >= self.max_entries:
             raise failure(E2BIG)
-        raise _no_socket(self.kernel, value)
+        raise _no_socket(self.kernel, value, signed=True)
 
     def remove(self, key: bytes) -> None:
         raise failure(E2BIG if int.from_bytes(key, "little") >= self.max_entries else ENOENT)

@@ -20,7 +20,6 @@ from minibcc.kernel.maps.base import (
     NOEXIST,
     Map,
     power_of_two,
-    round_up,
 )
 
 if TYPE_CHECKING:
@@ -117,12 +116,12 @@ class BloomFilter(Map):
     def __init__(self, kernel: Kernel, request: MapCreate) -> None:
         super().__init__(kernel, request)
         self.hashes = request.map_extra or 5
-        self.size = power_of_two(self.max_entries * self.hashes * 7 // 5)
-        self.bits = bytearray(max(1, self.size // 8))
+        self.size = power_of_two(max(64, self.max_entries * self.hashes // 5 * 7))
+        self.bits = bytearray(self.size // 8)
 
     @property
     def memlock(self) -> int:
-        return STRUCT_SIZE + round_up(self.size, 64) // 8
+        return STRUCT_SIZE + len(self.bits)
 
     def key_fits(self, key: Type | None) -> bool:
         return key is None

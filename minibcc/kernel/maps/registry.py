@@ -53,7 +53,6 @@ def create(kernel: Kernel, request: MapCreate) -> Map:
     if kind is None:
         raise failure(EINVAL)
     kind.check(request)
-    check_name(request.map_name)
     btf = None
     if request.btf_fd is not None and (request.btf_key_type_id or request.btf_value_type_id):
         btf = kernel.descriptors.object(request.btf_fd, BtfObject)
@@ -61,11 +60,12 @@ def create(kernel: Kernel, request: MapCreate) -> Map:
         map = kind(kernel, request)
     except MemoryError:
         raise failure(ENOMEM) from None
-    if btf is not None:
-        try:
+    try:
+        check_name(request.map_name)
+        if btf is not None:
             map.describe(btf)
-        except OSError:
-            map.put()
-            raise
+    except OSError:
+        map.put()
+        raise
     kernel.add_map(map)
     return map
