@@ -8,7 +8,8 @@ records are named from the tables below: data, never code.
 A running script owns a place, the locked file ``N.lock``; its kernel's ids count from
 N * 10000 + 1, so an id means one object among all of a user's scripts. The lock goes with the
 process, however it ends; the socket ``N.sock`` may be left over from a script that was killed, and
-is removed. A script that ends at once never listens: see `Server`.
+is removed. A script that ends at once never listens: see `Server`. A process that a script forks
+gives up its copies of both: it has a kernel of its own, which nobody sees.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import stat
 import threading
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from minibcc.abi import requests
 from minibcc.abi.bpf import MapType, ProgType
@@ -153,6 +155,7 @@ class Claim:
                 self.number = number
                 self.path = _socket_path(place, number)
                 self._lock = lock
+                _HELD.add(self)
                 return
         raise OSError(errno.EMFILE, "too many scripts are running")
 
@@ -166,6 +169,12 @@ class Claim:
         if self._lock >= 0:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
+            os.close(self._lock)
+            self._lock = -1
+
+    def forget(self) -> None:
+        """In a forked process: the place is its parent's."""
+        if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
@@ -230,6 +239,7 @@ class Server:
         self._threads: list[threading.Thread] = []
         self._stopped = threading.Event()
         self._socket: socket.socket | None = None
+        _HELD.add(self)
 
     def start(self) -> None:
         self._spawn(self._accept)
@@ -244,6 +254,13 @@ class Server:
         self._claim.release()
         for thread in self._threads:
             thread.join(timeout=1.0)
+
+    def forget(self) -> None:
+        """In a forked process, which has none of the threads: the socket is its parent's."""
+        self._threads, self._stopped = [], threading.Event()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _spawn(self, target: Callable[..., None], *arguments: Any) -> None:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -323,6 +340,18 @@ class Server:
                 self._system.close(fd)
                 return None
         raise PermissionError(errno.EPERM, "another process's kernel may only be looked at")
+
+
+_HELD: WeakSet[Claim | Server] = WeakSet()
+"""What a forked process must not keep."""
+
+
+def _forget() -> None:
+    for held in list(_HELD):
+        held.forget()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 # --- the side that looks -------------------------------------------------------------------------

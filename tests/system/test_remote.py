@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 
 import pytest
@@ -120,6 +121,33 @@ def test_descriptors_are_closed_when_the_looker_goes(served):
     else:
         pytest.fail("the descriptor stays open")
     system.close(fd)
+
+
+def test_a_forked_process_leaves_the_place_to_its_parent(runtime):
+    claim = remote.Claim()
+    server = remote.Server(claim, boot.system(boot.Options()), {"pid": 7, "boot_time": 1.5})
+    server.start()
+    remote.running()[0].disconnect()  # it listens now
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        server.stop()  # as at the end of a process
+        os.write(writing, b"done")
+        signal.pause()
+    try:
+        assert os.read(reading, 4) == b"done"
+        looking = remote.running()
+        assert len(looking) == 1
+        looking[0].disconnect()
+        # As if the parent was killed: nothing of it is left in the child.
+        claim.forget()
+        server.stop()
+        assert remote.running() == []
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(reading)
+        os.close(writing)
 
 
 def test_ids_differ_between_scripts(runtime):
