@@ -267,7 +267,7 @@ NUMBERS = (
     *("0", "42", "-42", "+42", " 42", "-  4", "", " ", "x", "0x", "0x1f", "0X1F", "017", "08"),
     *("123abc", "99999999999999999999", "9223372036854775807", "9223372036854775808"),
     *("-9223372036854775808", "-9223372036854775809", "18446744073709551615", "--1", "-0"),
-    *("\t7", "1f", "fF"),
+    *("\t7", "1f", "fF", "\xa07", "\xb57"),
 )
 
 
@@ -275,7 +275,7 @@ NUMBERS = (
 @pytest.mark.parametrize("base", [0, 8, 10, 16, 2])
 def test_numbers(bodies, helper, base):
     for number in NUMBERS:
-        padded = number.encode().ljust(24, b"\0")
+        padded = number.encode("latin-1").ljust(24, b"\0")
         words = struct.unpack("<3Q", padded)
         stores = "\n".join(
             f"r1 = {word:#x}\n*(u64 *)(r10 -{24 - 8 * place}) = r1"

@@ -1,7 +1,7 @@
 """Helpers on packets: their bytes, their ends, what is known of them.
 
-Mirrors the helpers of net/core/filter.c. A packet is one piece here, so ``bpf_skb_pull_data`` has
-nothing to pull.
+Mirrors the helpers of net/core/filter.c. Only XDP's packets have fragments here, so
+``bpf_skb_pull_data`` has nothing to pull; no packet has segments (GSO) or a whole checksum.
 """
 
 from __future__ import annotations

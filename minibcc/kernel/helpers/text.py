@@ -6,13 +6,13 @@ from __future__ import annotations
 from errno import EINVAL, ERANGE
 from typing import TYPE_CHECKING
 
+from minibcc.kernel.helpers.formatting import SPACE
 from minibcc.kernel.helpers.registry import helper
 
 if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import Run
 
 BASES = (0, 8, 10, 16)
-SPACE = b" \t\n\v\f\r"
 
 
 def parse_number(text: bytes, flags: int) -> tuple[int, int, bool]:
@@ -24,7 +24,7 @@ def parse_number(text: bytes, flags: int) -> tuple[int, int, bool]:
     base = flags & 0x1F
     if base not in BASES or flags & ~0x1F or not text:
         return -EINVAL, 0, False
-    position = len(text) - len(text.lstrip(SPACE))
+    position = len(text) - len(text.lstrip(bytes(SPACE)))
     negative = position < len(text) and text[position] == ord("-")
     position += negative
     rest = text[position:].partition(b"\0")[0]
