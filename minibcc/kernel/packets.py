@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from minibcc.kernel.objects import Program
     from minibcc.machine.hooks import Event
 
+IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"
+IP_HEADERS = {IPV4: 20, IPV6: 40}
+"""Protocol, in network order, to the least length of its header."""
 DEVICES = {1: "lo", 2: "eth0"}
 """Network devices of the simulated computer, by index."""
 MTUS = {1: 1 << 16, 2: 1500}

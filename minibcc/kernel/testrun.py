@@ -18,13 +18,13 @@ from minibcc.abi.contexts import context_of
 from minibcc.abi.requests import TestRun
 from minibcc.kernel.contexts import PT_REGS_SIZE, RAW_ARGUMENTS, SK_BUFF_SIZE, XDP_MD_SIZE
 from minibcc.kernel.errnos import failure
-from minibcc.kernel.helpers.packet import IP_HEADERS
 from minibcc.kernel.packets import (
     ETHERNET,
     FLOW_KEYS_SIZE,
     GSO_MAX,
     HEADROOM,
     IFINDEX,
+    IP_HEADERS,
     LINK_LEVEL,
     META_MAX,
     PACKET_TYPES,

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 from minibcc.kernel.errnos import ENOTSUPP
 from minibcc.kernel.helpers.checksum import fold16
 from minibcc.kernel.helpers.registry import helper
-from minibcc.kernel.packets import ETHERNET, META_MAX, PKT_TYPE, PROTOCOL, protocol_of
+from minibcc.kernel.packets import (
+    ETHERNET,
+    IP_HEADERS,
+    IPV4,
+    IPV6,
+    META_MAX,
+    PKT_TYPE,
+    PROTOCOL,
+    protocol_of,
+)
 
 if TYPE_CHECKING:
     from minibcc.kernel.packets import Packet
@@ -31,9 +40,6 @@ ADDRESSES, TAG = 12, 4
 """Bytes of an Ethernet header's addresses, and of a VLAN's tag, which may follow them."""
 TAGS = (b"\x81\x00", b"\x88\xa8")
 """802.1Q and 802.1ad."""
-IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"
-IP_HEADERS = {IPV4: 20, IPV6: 40}
-"""Protocol, in network order, to the least length of its header."""
 
 
 def signed32(value: int) -> int:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from minibcc.abi.bpf import AttachType, MapType, ProgFlags, ProgType
 from minibcc.abi.helpers import helper_for, name_of
-from minibcc.kernel.helpers.formatting import BadFormat, Nowhere, format_message
 from minibcc.kernel.verifier import (
     arguments,
     branches,
@@ -240,6 +239,8 @@ def _helper(walk: Walk, insn: Instruction) -> None:
 def _format(walk: Walk, call: arguments.Call) -> None:
     """A format of a size that is known must be one, for so many values
     (``check_bpf_snprintf_call``)."""
+    from minibcc.kernel.helpers.formatting import BadFormat, Nowhere, format_message
+
     size = walk.registers[5].range.bits[0]
     if size % 8:
         raise Refused(EINVAL, "verify/argument-type", "")
