@@ -7,6 +7,7 @@ import functools
 import gc
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Generator, Iterator
 
@@ -18,6 +19,11 @@ settings.register_profile(
     "minibcc", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("minibcc")
+
+# Who starts the tests in the background may have made them ignore Ctrl-C, and so the commands that
+# tests start and end by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

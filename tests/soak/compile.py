@@ -33,4 +33,7 @@ def run(count: int, seed: int) -> dict[str, Any]:
         report = campaign.check(ours, source, kind)
         totals |= report.counts
         failures += report.failures
+        agreed = report.counts[f"{kind}: agreed"]
+        if agreed < len(ours) // 2:
+            failures.append(f"{kind}: of {len(ours)} programs, {agreed} were compared and agreed")
     return {**totals, "failures": failures}

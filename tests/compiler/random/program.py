@@ -109,7 +109,7 @@ class Program(NamedTuple):
                 f"static void run_{n}(void) {{",
                 f"static const u64 given[] = {{ {data} }}; u32 zero = 0;",
                 "memcpy(in.lookup(&zero), given, sizeof(given));",
-                f"show({n}, prog(context(packet_{n})), out.lookup(&zero)->v);",
+                f"show({n}ull, prog(context(packet_{n})), out.lookup(&zero)->v);",
                 "}",
             ]
         )
@@ -139,6 +139,7 @@ def native(
     answers: dict[int, Answer | None] = {program.number: None for program in programs}
     for line in done.stdout.splitlines():
         number, value, *results = (int(word) for word in line.split())
+        assert number in answers
         answers[number] = Answer(value, tuple(results))
     return answers
 
@@ -196,8 +197,8 @@ static void *context(u8 *packet) {{
     held.data_end = held.data + {PACKET};
     return &held;
 }}
-static void show(int number, int value, const u64 *results) {{
-    printf("%d %u", number, (unsigned)value);
+static void show(u64 number, int value, const u64 *results) {{
+    printf("%llu %u", number, (unsigned)value);
     for (int i = 0; i < {RESULTS}; i++) printf(" %llu", results[i]);
     printf("\\n");
     fflush(stdout);
