@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from minibcc.abi import requests as r
 from minibcc.abi.bpf import MapType
 from minibcc.system import info
-from minibcc.system.call import Memory, call, object_name, split, string
+from minibcc.system.call import Memory, call, split, string
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ def _map_create(system: LinuxSystem, q: r.MapCreate) -> int:
     fd, _ = call(
         system, q.command, "7I16s5IQ",
         q.map_type, q.key_size, q.value_size, q.max_entries, q.map_flags,
-        q.inner_map_fd or 0, q.numa_node, object_name(q.map_name), 0,
+        q.inner_map_fd or 0, q.numa_node, q.map_name.encode(), 0,
         q.btf_fd or 0, q.btf_key_type_id, q.btf_value_type_id, q.btf_vmlinux_value_type_id,
         q.map_extra,
     )  # fmt: skip
@@ -190,7 +190,7 @@ def _prog_load(system: LinuxSystem, q: r.ProgLoad) -> r.Loaded:
             struct.pack(
                 f"<{_PROG_LOAD}",
                 q.prog_type, len(q.insns) // 8, memory.give(q.insns), memory.text(q.license),
-                q.log_level, size, log_at, q.kern_version, q.prog_flags, object_name(q.prog_name),
+                q.log_level, size, log_at, q.kern_version, q.prog_flags, q.prog_name.encode(),
                 0, q.expected_attach_type, q.prog_btf_fd or 0,
                 8 if q.func_info else 0, memory.give(q.func_info), len(q.func_info) // 8,
                 16 if q.line_info else 0, memory.give(q.line_info), len(q.line_info) // 16,

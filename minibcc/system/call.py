@@ -9,7 +9,7 @@ import ctypes
 import struct
 from typing import TYPE_CHECKING, Any
 
-from minibcc.abi.bpf import OBJ_NAME_LEN, Command
+from minibcc.abi.bpf import Command
 
 if TYPE_CHECKING:
     from minibcc.system.linux import LinuxSystem
@@ -42,10 +42,6 @@ class Memory:
 def call(system: LinuxSystem, command: Command, layout: str, *values: Any) -> tuple[int, bytearray]:
     attributes = bytearray(struct.pack(f"<{layout}", *values))
     return system.bpf_call(command, attributes), attributes
-
-
-def object_name(text: str) -> bytes:
-    return text.encode()[: OBJ_NAME_LEN - 1]
 
 
 def string(data: bytes) -> str:

@@ -98,6 +98,8 @@ def test_program_and_attach_types(bodies, prog_type):
         {"prog_name": "a b"},
         {"prog_name": "a.b_c9"},
         {"prog_name": "fifteen_letters"},
+        {"prog_name": "sixteen__letters"},
+        {"prog_name": "a_name_of_24_letters_all"},
         {"prog_type": 77},
         {"prog_type": 0},
         {"prog_type": 77, "prog_name": "a-b"},

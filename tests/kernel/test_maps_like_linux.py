@@ -370,7 +370,7 @@ def test_descriptors_in_values(bodies, map_type, named):
     assert seen[half:] == seen[:half]
 
 
-@pytest.mark.parametrize("name", ["", "a-b", "a.b_1"])
+@pytest.mark.parametrize("name", ["", "a-b", "a.b_1", "sixteen__letters"])
 @pytest.mark.parametrize("inner", [None, 9999])
 def test_names_of_maps_of_nothing(bodies, name, inner):
     """What an inner map is comes before what a name may be."""
