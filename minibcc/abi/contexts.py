@@ -73,25 +73,20 @@ class Context(NamedTuple):
 
 # --- the structures ----------------------------------------------------------------------------
 
-_structs: dict[str, tuple[Field, ...]] = {}
 
-
+@cache
 def structs() -> dict[str, tuple[Field, ...]]:
     """Name to fields, as `contexts.txt` has them: nothing hidden, nothing to be written."""
-    if not _structs:
-        import os
+    import os
 
-        name, fields = "", list[Field]()
-        with open(
-            os.path.join(os.path.dirname(__file__), "contexts.txt"), encoding="utf-8"
-        ) as file:
-            for line in file.read().splitlines():
-                if line.startswith("["):
-                    name, fields = line.strip("[]"), []
-                elif line and line[0] != "#":
-                    fields.append(_field(line))
-                    _structs[name] = tuple(fields)
-    return _structs
+    found: dict[str, list[Field]] = {}
+    with open(os.path.join(os.path.dirname(__file__), "contexts.txt"), encoding="utf-8") as file:
+        for line in file.read().splitlines():
+            if line.startswith("["):
+                fields = found[line.strip("[]")] = []
+            elif line and line[0] != "#":
+                fields.append(_field(line))
+    return {name: tuple(fields) for name, fields in found.items()}
 
 
 def _field(line: str) -> Field:

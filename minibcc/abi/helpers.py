@@ -77,9 +77,6 @@ class Helper(NamedTuple):
 
 # --- the table --------------------------------------------------------------------------------
 
-_lines: dict[int, str] = {}
-_numbers: dict[str, int] = {}
-
 
 def helpers() -> dict[int, Helper]:
     """Number to row, in order of numbers."""
@@ -97,18 +94,19 @@ def row(number: int) -> Helper:
     return _row(_read()[number])
 
 
+@cache
 def _read() -> dict[int, str]:
-    """Number to line; fills `_numbers`."""
-    if not _lines:
-        import os
+    """Number to line."""
+    import os
 
-        with open(os.path.join(os.path.dirname(__file__), "helpers.txt"), encoding="utf-8") as file:
-            for line in file:
-                if line[0] != "#":
-                    number, name, _ = line.split(";", 2)
-                    _lines[int(number)] = line.rstrip("\n")
-                    _numbers[name] = int(number)
-    return _lines
+    with open(os.path.join(os.path.dirname(__file__), "helpers.txt"), encoding="utf-8") as file:
+        lines = [line for line in file.read().splitlines() if line[0] != "#"]
+    return {int(line.split(";", 1)[0]): line for line in lines}
+
+
+@cache
+def _numbers() -> dict[str, int]:
+    return {line.split(";", 2)[1]: number for number, line in _read().items()}
 
 
 @cache
@@ -149,8 +147,7 @@ def name_of(number: int) -> str | None:
 
 def number_of(name: str) -> int | None:
     """1 for ``bpf_map_lookup_elem`` (or ``map_lookup_elem``); None for what is no helper."""
-    _read()
-    return _numbers.get(name.removeprefix("bpf_"))
+    return _numbers().get(name.removeprefix("bpf_"))
 
 
 # --- who may call what -------------------------------------------------------------------------

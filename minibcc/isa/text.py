@@ -17,6 +17,7 @@ Linux shows a 64-bit immediate and a call's target as its caller asks it to; her
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from minibcc.errors import MinibccError
@@ -276,8 +277,6 @@ _WIDE_FORMS: Final = (
     (6, r"map\[idx:(\d+)\]\+(\d+)"),
 )
 
-_patterns: list[tuple[Opcode, re.Pattern[str]]] = []
-
 
 def _pattern(row: Opcode) -> re.Pattern[str]:
     words = re.escape(template(row)).replace(r"\ ", r"\s*")
@@ -291,12 +290,11 @@ def _pattern(row: Opcode) -> re.Pattern[str]:
     return re.compile(words.replace(r"if\s*", r"if\s+").replace(r"goto\s*", r"goto\s+"))
 
 
+@cache
 def _rows() -> list[tuple[Opcode, re.Pattern[str]]]:
-    if not _patterns:
-        # 64-bit loads first: they alone have hexadecimal numbers and brackets behind `r1 =`.
-        rows = sorted(opcodes.OPCODES, key=lambda row: row.kind != "imm64")
-        _patterns.extend((row, _pattern(row)) for row in rows)
-    return _patterns
+    # 64-bit loads first: they alone have hexadecimal numbers and brackets behind `r1 =`.
+    rows = sorted(opcodes.OPCODES, key=lambda row: row.kind != "imm64")
+    return [(row, _pattern(row)) for row in rows]
 
 
 _LINE: Final = r"(?:\d+:\s*)?(?:\(([0-9a-f]{2})\)\s*)?(.*)"

@@ -43,6 +43,7 @@ from minibcc.kernel.vm.translate import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType
 
     from minibcc.kernel.vm.execution import HelperFunction
     from minibcc.kernel.vm.memory import Arena
@@ -102,8 +103,8 @@ class Jit:
         self._targets: dict[int, Target] = {}
         self._known: WeakValueDictionary[int, Target] = WeakValueDictionary()
         self._callbacks: dict[HelperFunction, Any] = {}
-        self._ours: set[int] = set()
-        """The Python functions that native code calls, by `id`."""
+        self._ours: set[CodeType] = set()
+        """What the Python functions run that native code calls."""
         self._drop = self._dropped
         self._hook = sys.unraisablehook
         self._fixed: dict[str, Any] = {
@@ -262,12 +263,13 @@ class Jit:
                 self._cells[ABORT] = 1
                 return 0
 
-        self._ours.add(id(guarded))
+        self._ours.add(guarded.__code__)
         return guarded
 
     def _dropped(self, unraisable: Any) -> None:
         """`sys.unraisablehook` during a run."""
-        if id(unraisable.object) in self._ours:
+        trace = unraisable.exc_traceback
+        if trace is not None and trace.tb_frame.f_code in self._ours:
             self._error = unraisable.exc_value
             self._cells[ABORT] = 1
         else:
@@ -287,7 +289,7 @@ class Jit:
                     cells[ABORT] = 1
                     return 0
 
-            self._ours.add(id(helper))
+            self._ours.add(helper.__code__)
             callback = self._callbacks[function] = _CALLBACKS[5](helper)
         return callback
 
