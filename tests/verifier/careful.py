@@ -28,8 +28,8 @@ LOADS = {1: 0x71, 2: 0x69, 4: 0x61, 8: 0x79}
 STORES = {1: 0x73, 2: 0x6B, 4: 0x63, 8: 0x7B}
 NUMBERS = (7, 8, 9)
 _INT = Int("int", 4, signed=True)
-_PROGRAM = Func("program", FuncProto(_INT, (Param("context", Ptr(None)),)), 1)
-_CALLED = Func("called", FuncProto(_INT, ()), 0)
+PROGRAM = Func("program", FuncProto(_INT, (Param("context", Ptr(None)),)), 1)
+CALLED = Func("called", FuncProto(_INT, ()), 0)
 """What `call` calls, so that it may `leave`: without types, functions may not."""
 CONTEXT = -64
 """Where on its stack a function keeps the context."""
@@ -503,7 +503,7 @@ class _Writer:
         functions: tuple[tuple[int, Func], ...] = ()
         if calls:
             end = len(self.out)
-            functions = (0, _PROGRAM), (end, _CALLED)
+            functions = (0, PROGRAM), (end, CALLED)
             for slot in calls:
                 self.out[slot] = self.out[slot]._replace(imm=end - slot - 1)
             self.out += self.callee()

@@ -80,6 +80,27 @@ def test_a_load_that_extends_the_sign_makes_no_copy() -> None:
     assert verify(Source((code[0], low, *code[1:]), ProgType.SCHED_CLS), generate.HERE).accepted
 
 
+def test_the_caller_of_a_function_that_a_short_packet_ends(bench: Bench) -> None:
+    """Linux 6.18 looks for the makers of the caller's r7 among what the function does, finds one
+    there, and does not know any more that r7 matters when it compares states before it."""
+    code = (
+        *(I(0xBF, 6, 1), I(0x85, imm=14), I(0xBF, 7, 0), I(0xBF, 1, 7), I(0xBF, 3, 6)),
+        I(0x85, src=1, imm=9),
+        *(I(0xBF, 1, 7), I(0xB5, 1, 0, 2, 56), I(0xB7, 0), I(0x95)),  # r7 is at most 56
+        *(I(0x18, 1, 2, 0, 7), I(0), I(0x0F, 1, 7), I(0xB7, 0), I(0x95)),
+        *(I(0xBF, 7, 1), I(0xBF, 6, 3), I(0x62, 10, 0, -24, 32)),
+        *(I(0xD5, 7, 0, 2, 15), I(0xB7, 7, imm=15), I(0x05, off=1), I(0xB7, 8)),
+        *(I(0x61, 7, 10, -24), I(0x28, imm=20), I(0xB7, 0), I(0x95)),
+    )
+    functions = (0, careful.PROGRAM), (15, careful.CALLED)
+    kind = ProgType.SOCKET_FILTER
+    source = Source(code, kind, maps=generate.MAPS, functions=functions, has_btf=True)
+    witness = Witness(every=True, limit=3000)
+    verdict = bench.judge(source, witness)
+    assert verdict.accepted, verdict.refusal
+    assert bench.try_out(source, witness, verdict, range(20))
+
+
 SMALL = st.sampled_from((0, 1, 2, 3, 4, 8, 16, 25, 131, -1, -8, -16))
 
 

@@ -36,14 +36,16 @@ _NOTHING = [0] * (MAX_CALL_FRAMES + 1)
 
 
 class _Wanted:
-    """Registers and stack slots to find the makers of: two masks per frame."""
+    """Registers and stack slots to find the makers of: two masks per frame. `lost` is whether the
+    walk back missed a function's end (`_at_entry`)."""
 
-    __slots__ = ("frame", "registers", "slots")
+    __slots__ = ("frame", "lost", "registers", "slots")
 
     def __init__(self, frames: int) -> None:
         self.frame = frames - 1
         self.registers = _NOTHING.copy()
         self.slots = _NOTHING.copy()
+        self.lost = False
 
     @property
     def empty(self) -> bool:
@@ -58,6 +60,8 @@ def matters(insn: Instruction) -> int:
     """The registers at which the walk back must look at an instruction, if one of them is wanted;
     `_ALWAYS` for calls and returns between functions."""
     kind, operation = insn.code & 7, insn.code & 0xF0
+    if kind == LD and insn.code & 0xE0 != opcodes.IMM:
+        return _ALWAYS | 1
     if kind in (ALU, ALU64):
         plain = operation in (NEG, END) or (operation != MOV and not insn.code & opcodes.X)
         return 0 if plain else 1 << insn.dst
@@ -131,9 +135,15 @@ def mark_like(walk: Walk, old: State) -> None:
 
 
 def _walk_back(walk: Walk, start: State, wanted: _Wanted, end: int) -> None:
-    """From before position `end` of the state's history back through its checkpoints."""
-    if wanted.empty:
-        return
+    """From before position `end` of the state's history back through its checkpoints. Where Linux
+    would go on with less than it needs, everything is precise."""
+    if not wanted.empty:
+        _follow(walk, start, wanted, end)
+    if wanted.lost:
+        _mark_all(walk, start, told=False)
+
+
+def _follow(walk: Walk, start: State, wanted: _Wanted, end: int) -> None:
     state: State | None = start
     insns, matters = walk.shape.insns, walk.matters
     after = start.history[end] if end < len(start.history) else walk.slot
@@ -239,10 +249,11 @@ def _set_marks(state: State, wanted: _Wanted) -> None:
                 frame.stack[index] = types, spilled._replace(precise=True)
 
 
-def _mark_all(walk: Walk, start: State) -> None:
-    """Every number in the checkpoints of this path."""
+def _mark_all(walk: Walk, start: State, *, told: bool = True) -> None:
+    """Every number in the checkpoints of this path; `told` by the log, if it is kept."""
     log = walk.log
-    if log.keep:
+    told = told and log.keep
+    if told:
         number = len(start.frames) - 1
         log.write(f"mark_precise: frame{number}: falling back to forcing all scalars precise\n")
     state = start.parent
@@ -251,12 +262,12 @@ def _mark_all(walk: Walk, start: State) -> None:
             for index, register in enumerate(frame.registers):
                 if register.kind == SCALAR and not register.precise:
                     frame.registers[index] = register._replace(precise=True)
-                    if log.keep:
+                    if told:
                         _show_forced(walk, frame, f"r{index}")
             for index, (types, spilled) in sorted(frame.stack.items()):
                 if spilled is not None and spilled.kind == SCALAR and not spilled.precise:
                     frame.stack[index] = types, spilled._replace(precise=True)
-                    if log.keep:
+                    if told:
                         _show_forced(walk, frame, f"fp{-8 * (index + 1)}")
         state = state.parent
 
@@ -301,6 +312,7 @@ def _back(
         _back_jump(walk, insn, slot, after, wanted)
     elif kind == LD:
         if insn.code & 0xE0 != opcodes.IMM:
+            wanted.lost |= after != slot + 1
             if mask & 1:
                 raise _Unclear
         elif mask & dst:
@@ -349,7 +361,7 @@ def _back_atomic(insn: Instruction, link: Link, wanted: _Wanted) -> None:
 def _at_entry(wanted: _Wanted, what: str) -> None:
     """At a function's beginning only its arguments can still be wanted. Linux gets lost where a
     load from beyond the packet ended a function: it takes that for the caller's code, and so comes
-    to the call with the caller's registers."""
+    to the call with the caller's registers, or forgets what the function's code overwrites."""
     frame = wanted.frame
     others, slots = wanted.registers[frame] & ~ARGUMENTS, wanted.slots[frame]
     if others:
