@@ -169,8 +169,7 @@ class Claim:
         if self._lock >= 0:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
-            os.close(self._lock)
-            self._lock = -1
+            self.forget()
 
     def forget(self) -> None:
         """In a forked process: the place is its parent's."""

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 from minibcc.kernel.errnos import ENOTSUPP
 from minibcc.kernel.helpers.packet import SKB_MAX, signed32
 from minibcc.kernel.helpers.registry import helper
-from minibcc.kernel.packets import ETHERNET, PROTOCOL
+from minibcc.kernel.packets import ETHERNET, IP_HEADERS, IPV4, IPV6, PROTOCOL
 
 if TYPE_CHECKING:
     from minibcc.kernel.packets import Packet
     from minibcc.kernel.vm.execution import Run
 
 AFTER_NETWORK, AFTER_LINK = 0, 1
-IPV4, IPV6 = 0x0800, 0x86DD
-NETWORK_HEADERS = {IPV4: 20, IPV6: 40}
 """Ethernet protocol to the least length of its header."""
 FIXED_GSO, NO_CSUM_RESET = 1 << 0, 1 << 5
 ENCAPSULATED = {1 << 1: IPV4, 1 << 2: IPV6}
@@ -43,13 +41,13 @@ def skb_adjust_room(run: Run, context: int, change: int, mode: int, flags: int, 
     if abs(change) > MAX_CHANGE:
         return -EFAULT
     protocol = _protocol(packet)
-    if protocol not in NETWORK_HEADERS or mode not in (AFTER_NETWORK, AFTER_LINK):
+    if protocol not in IP_HEADERS or mode not in (AFTER_NETWORK, AFTER_LINK):
         return -ENOTSUPP
-    header = least = NETWORK_HEADERS[protocol]
+    header = least = IP_HEADERS[protocol]
     if flags & DECAP:
         if change >= 0 or flags & DECAP == DECAP:
             return -EINVAL
-        least = NETWORK_HEADERS[DECAPSULATED[flags & DECAP]]
+        least = IP_HEADERS[DECAPSULATED[flags & DECAP]]
     length = packet.length - packet.network
     if change < 0 and (-change >= length or length + change < least):
         return -ENOTSUPP
@@ -83,12 +81,13 @@ def _encapsulation_error(packet: Packet, more: int, flags: int) -> int:
     return -EINVAL if inner > more else 0
 
 
-def _protocol(packet: Packet) -> int:
-    return int.from_bytes(packet.memory.view(packet.context + PROTOCOL, 2), "big")
+def _protocol(packet: Packet) -> bytes:
+    """In network order."""
+    return bytes(packet.memory.view(packet.context + PROTOCOL, 2))
 
 
-def _set_protocol(packet: Packet, protocol: int) -> None:
-    packet.field(PROTOCOL, int.from_bytes(protocol.to_bytes(2, "big"), "little"))
+def _set_protocol(packet: Packet, protocol: bytes) -> None:
+    packet.field(PROTOCOL, int.from_bytes(protocol, "little"))
 
 
 def _change_room(run: Run, packet: Packet, place: int, change: int) -> int:
@@ -116,7 +115,7 @@ def skb_change_proto(run: Run, context: int, protocol: int, flags: int, r4: int,
     if flags:
         return -EINVAL
     old = _protocol(packet)
-    new = int.from_bytes((protocol & 0xFFFF).to_bytes(2, "little"), "big")
+    new = (protocol & 0xFFFF).to_bytes(2, "little")
     if (old, new) not in ((IPV4, IPV6), (IPV6, IPV4)):
         return -ENOTSUPP
     change = HEADER_GROWTH if new == IPV6 else -HEADER_GROWTH
@@ -134,7 +133,7 @@ TSTAMP, TSTAMP_TYPE = 152, 180
 @helper("skb_set_tstamp")
 def skb_set_tstamp(run: Run, context: int, time: int, clock: int, r4: int, r5: int) -> int:
     packet: Packet = run.kernel.packets[run.context]
-    if _protocol(packet) not in NETWORK_HEADERS:
+    if _protocol(packet) not in IP_HEADERS:
         return -EOPNOTSUPP
     clock &= 0xFFFF_FFFF
     if clock > TAI or (clock != REALTIME and not time):

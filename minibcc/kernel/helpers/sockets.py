@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from minibcc.kernel.helpers.packet import signed32
 from minibcc.kernel.helpers.registry import helper
-from minibcc.kernel.packets import DEVICES, ETHERNET, IFINDEX, MTUS
+from minibcc.kernel.packets import DEVICES, ETHERNET, IFINDEX, MTUS, XDP_IFINDEX
 
 if TYPE_CHECKING:
     from minibcc.kernel.vm.execution import Run
@@ -21,8 +21,6 @@ MASK32 = 0xFFFF_FFFF
 SEGMENTS = 1
 """``BPF_MTU_CHK_SEGS``."""
 FRAGMENTATION_NEEDED = 1
-INGRESS_IFINDEX = 12
-"""Where ``struct xdp_md`` has it."""
 
 
 @helper("sk_lookup_tcp", "sk_lookup_udp", "skc_lookup_tcp")
@@ -54,7 +52,7 @@ def check_mtu(run: Run, context: int, device: int, mtu: int, change: int, flags:
         return -EINVAL
     device &= MASK32
     if not device:
-        place = INGRESS_IFINDEX if packet.is_xdp else IFINDEX
+        place = XDP_IFINDEX if packet.is_xdp else IFINDEX
         device = run.memory.load(packet.context + place, 4)
     known = MTUS.get(device)
     if known is None:
